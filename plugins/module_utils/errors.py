@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one exception that crosses rooms: a sentence for people, a stable word for programs.
+
+This file is the alphabet of the house: every room may import it, and it imports nothing.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class MaqetError(Exception):
+    """Something that the user can act on.
+
+    ``error_code`` is one of the stable words that playbooks may test (``vm_not_found``,
+    ``policy_denied``, ...); ``details`` end up beside it in the task's result, and must be
+    serialisable as JSON and free of secrets.
+    """
+
+    def __init__(self, message: str, error_code: str, **details: t.Any) -> None:
+        super().__init__(message)
+        self.error_code = error_code
+        self.details = details
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """The form in which an error travels over the runner's socket."""
+        return {"error_code": self.error_code, "message": str(self), **self.details}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, t.Any]) -> MaqetError:
+        """The other end of :meth:`as_dict`."""
+        rest = dict(data)
+        return cls(rest.pop("message"), rest.pop("error_code"), **rest)
+
+
+def invalid_option(option: str, value: t.Any, problem: str, remedy: str) -> MaqetError:
+    """An option that cannot be: names the option, the value and the remedy, in that order."""
+    return MaqetError(f"{option}: {value!r} {problem}. {remedy}", "invalid_option", option=option, value=value)

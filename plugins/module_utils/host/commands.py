@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a host program to its end: an argument list, never a shell, never our stdin."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+
+
+def run(argv: t.Sequence[str], seconds: float = 60) -> str:
+    """The stdout of ``argv``; ``command_failed`` with the program's last words if it fails or takes too long."""
+    try:
+        done = subprocess.run(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=seconds,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+    except FileNotFoundError:
+        raise MaqetError(f"{argv[0]} is not installed on this host.", "command_failed", command=list(argv)) from None
+    except subprocess.TimeoutExpired:
+        raise MaqetError(f"{argv[0]} did not end within {seconds:g} s.", "command_failed", command=list(argv)) from None
+    if done.returncode != 0:
+        words = done.stderr.decode("utf-8", "replace").strip()[-1000:]
+        raise MaqetError(
+            f"{argv[0]} failed with status {done.returncode}: {words or 'it said nothing'}",
+            "command_failed",
+            command=list(argv),
+            stderr=words,
+        )
+    return done.stdout.decode("utf-8", "replace")

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are whole or not there: written beside, synced and renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+
+
+def make_folder(path: str) -> None:
+    """Make ``path`` and its parents, closed to everybody else; leave an existing folder as it is."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable: fsync(2) of a file says nothing about its name."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Replace ``path`` by ``data``: a reader sees the old content or the new one, nothing between."""
+    folder = os.path.dirname(path)
+    fd, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    sync_folder(folder)
+
+
+def write_json(path: str, value: t.Any) -> None:
+    """Replace ``path`` by ``value`` as JSON that a person can read."""
+    write_atomic(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: str) -> t.Any:
+    """The value in ``path``, or None if there is no such file.
+
+    A file that is not JSON is a ``state_unsafe`` error: nothing of ours writes half a file, so
+    somebody else did, and guessing would be worse than stopping.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise MaqetError(
+            f"{path} is not valid JSON ({error}). It was changed by something else: restore it from a backup, "
+            "or move it away and define the VM again.",
+            "state_unsafe",
+            path=path,
+        ) from None
+
+
+def rotate(path: str) -> None:
+    """Keep the last content of a log as ``path.1``, so that a new start begins with an empty one."""
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(path, f"{path}.1")
+
+
+def tail(path: str, lines: int = 15, size: int = 4096) -> str:
+    """The last ``lines`` lines within the last ``size`` bytes of a log, or '' if there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            text = file.read(size).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def remove(path: str) -> None:
+    """Remove a file or a whole folder that may not be there; never follows a link."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every file name of a VM on a host, in one place (DESIGN, section 8).
+
+========================================  ==========================================================
+``STATE/vms/NAME/definition.json``        what the user wants, see ``definition/stored.py``
+``STATE/vms/NAME/disks/``                 images that we created; the only ones ``purge`` deletes
+``STATE/vms/NAME/output/``                files that QEMU may write at a caller's wish; QEMU's folder
+``STATE/vms/NAME/serial.log``             first serial port since the last start (``.1``: before that)
+``STATE/vms/NAME/qemu.log``               what QEMU said on stdout and stderr since the last start
+``STATE/vms/NAME/last-exit.json``         how the last QEMU of this VM ended
+``STATE/runner/runner-DIGEST.pyz``        the runner, named by its content, never overwritten
+``STATE/cache/``                          answers that cost time to get: does KVM work?
+``STATE/venv/``                           Python for the runner, made by the ``hypervisor`` role
+``LOG/NAME.audit.jsonl``                  the audit chain
+``LOG/NAME.runner.log``                   what the runner itself said
+``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running
+========================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
+
+# sockaddr_un.sun_path is 108 bytes with its NUL: unix(7).
+MAX_SOCKET_PATH = 107
+
+
+@dataclasses.dataclass(frozen=True)
+class VmPaths:
+    """The files of one VM."""
+
+    name: str
+    home: str
+    run: str
+    log: str
+
+    @property
+    def definition(self) -> str:
+        return os.path.join(self.home, "definition.json")
+
+    @property
+    def disks(self) -> str:
+        return os.path.join(self.home, "disks")
+
+    @property
+    def output(self) -> str:
+        return os.path.join(self.home, "output")
+
+    @property
+    def serial_log(self) -> str:
+        return os.path.join(self.home, "serial.log")
+
+    @property
+    def qemu_log(self) -> str:
+        return os.path.join(self.home, "qemu.log")
+
+    @property
+    def last_exit(self) -> str:
+        return os.path.join(self.home, "last-exit.json")
+
+    @property
+    def runner_socket(self) -> str:
+        return os.path.join(self.run, "runner.sock")
+
+    @property
+    def monitor_socket(self) -> str:
+        return os.path.join(self.run, "monitor.sock")
+
+    @property
+    def direct_socket(self) -> str:
+        return os.path.join(self.run, "direct.sock")
+
+    @property
+    def vnc_socket(self) -> str:
+        return os.path.join(self.run, "vnc.sock")
+
+    @property
+    def status(self) -> str:
+        return os.path.join(self.run, "status.json")
+
+    @property
+    def lock(self) -> str:
+        return os.path.join(self.run, "lock")
+
+    @property
+    def audit_log(self) -> str:
+        return os.path.join(self.log, f"{self.name}.audit.jsonl")
+
+    @property
+    def runner_log(self) -> str:
+        return os.path.join(self.log, f"{self.name}.runner.log")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The four trees that we use on a host, for root or for a plain user."""
+
+    state: str
+    run: str
+    log: str
+    scope: str
+
+    @property
+    def vms(self) -> str:
+        return os.path.join(self.state, "vms")
+
+    @property
+    def runners(self) -> str:
+        return os.path.join(self.state, "runner")
+
+    @property
+    def cache(self) -> str:
+        return os.path.join(self.state, "cache")
+
+    @property
+    def venv_python(self) -> str:
+        return os.path.join(self.state, "venv", "bin", "python")
+
+    def vm(self, name: str) -> VmPaths:
+        """The files of the VM ``name``, which has passed ``check_vm_name``."""
+        paths = VmPaths(name, os.path.join(self.vms, name), os.path.join(self.run, name), self.log)
+        if len(os.fsencode(paths.monitor_socket)) > MAX_SOCKET_PATH:
+            raise invalid_option(
+                "name",
+                name,
+                f"makes the socket path {paths.monitor_socket} longer than {MAX_SOCKET_PATH} bytes",
+                "Choose a shorter name, or set XDG_STATE_HOME to a shorter folder",
+            )
+        return paths
+
+
+def layout() -> Layout:
+    """Where this user's VMs live: the system's folders for root, the XDG ones for anybody else.
+
+    A user's sockets are not put under XDG_RUNTIME_DIR: that folder goes away when the user logs
+    out, and VMs stay (XDG Base Directory Specification, 0.8).
+    """
+    if os.geteuid() == 0:
+        return Layout("/var/lib/maqet", "/run/maqet", "/var/log/maqet", "system")
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Layout(
+        os.path.join(data, "maqet"), os.path.join(state, "maqet", "run"), os.path.join(state, "maqet", "log"), "user"
+    )

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes that cannot be mistaken for others, and waiting for their end without polling."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import select
+import signal
+import typing as t
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """A pid alone names whoever has it now; with the start time (clock ticks since boot) it is one process."""
+
+    pid: int
+    start: int
+
+    def alive(self) -> bool:
+        """True while it runs; a zombie does not."""
+        return start_time(self.pid) == self.start
+
+    def open(self) -> t.Optional[int]:
+        """A pidfd of it, or None if it is gone. The caller closes the descriptor."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.alive():  # checked after opening: the descriptor cannot come to mean another process
+            return fd
+        os.close(fd)
+        return None
+
+    def wait_gone(self, seconds: t.Optional[float]) -> bool:
+        """Wait until it has ended, at most ``seconds``; say whether it has."""
+        fd = self.open()
+        if fd is None:
+            return True
+        try:
+            return bool(wait_readable([fd], seconds))
+        finally:
+            os.close(fd)
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to exactly this process; no error if it is gone."""
+        fd = self.open()
+        if fd is None:
+            return
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                raise
+        finally:
+            os.close(fd)
+
+
+def wait_readable(fds: t.Sequence[int], seconds: t.Optional[float]) -> list[int]:
+    """Those of ``fds`` that can be read (a pidfd: has ended), after at most ``seconds`` (None: for ever)."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _what in poll.poll(None if seconds is None else max(0, seconds) * 1000)]
+
+
+def start_time(pid: int) -> t.Optional[int]:
+    """When a process started, in clock ticks since boot; None if there is none or it is a zombie.
+
+    Source: proc(5), fields 3 and 22 of /proc/PID/stat; the name in field 2 may hold anything, so
+    the fields are counted from its closing parenthesis.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def of_pid(pid: int) -> t.Optional[Process]:
+    """The process that has ``pid`` now, or None."""
+    start = start_time(pid)
+    return None if start is None else Process(pid, start)
+
+
+def boot_id() -> str:
+    """Names this boot of the host: random(4)."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
