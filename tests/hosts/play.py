@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running plays from tests with the ansible-core of this interpreter and the collection of this checkout."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import typing as t
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+REPOSITORY = _HERE.parent.parent
+
+
+class PlayFailed(AssertionError):
+    """A play ended otherwise than the test expects; the text holds Ansible's own output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskOutcome:
+    """What one task did on one host; ``status`` is ok, failed, ignored, skipped or unreachable."""
+
+    host: str
+    task: str
+    status: str
+    result: dict[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayOutcome:
+    """What a whole run did. ``output`` is what Ansible printed, for messages only."""
+
+    rc: int
+    tasks: list[TaskOutcome]
+    output: str
+
+    def result(self, task: str) -> dict[str, t.Any]:
+        """The result of the last task of this name (a role's tasks are called ``role : name``)."""
+        for outcome in reversed(self.tasks):
+            if outcome.task in (task, outcome.task.partition(" : ")[0] + f" : {task}"):
+                return outcome.result
+        raise PlayFailed(f"no task {task!r} has run; Ansible said:\n{self.output}")
+
+    @property
+    def changed(self) -> list[str]:
+        """The names of the tasks that changed something."""
+        return [outcome.task for outcome in self.tasks if outcome.result.get("changed")]
+
+    def must_succeed(self) -> PlayOutcome:
+        """Itself, or :class:`PlayFailed` with all that Ansible said."""
+        if self.rc != 0:
+            raise PlayFailed(f"ansible-playbook ended with status {self.rc}:\n{self.output}")
+        return self
+
+
+def run_playbook(
+    inventory: str | Path,
+    play: str | list[dict[str, t.Any]],
+    extra_vars: dict[str, t.Any] | None = None,
+    env: dict[str, str] | None = None,
+    options: t.Sequence[str] = (),
+    seconds: float = 600.0,
+) -> PlayOutcome:
+    """Run plays, given as data or as YAML text, and return what every task did, failed or not.
+
+    ``options`` go to ansible-playbook as they are (``--check``). Nothing of the user's Ansible configuration is
+    used. Raises :class:`subprocess.TimeoutExpired` after ``seconds``.
+    """
+    with tempfile.TemporaryDirectory(prefix="maqet-play-") as name:
+        folder = Path(name)
+        playbook, results, variables = folder / "play.yml", folder / "results.jsonl", folder / "vars.json"
+        playbook.write_text(play if isinstance(play, str) else json.dumps(play), "utf-8")
+        variables.write_text(json.dumps(extra_vars or {}), "utf-8")
+        results.touch()
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "ansible",
+                "playbook",
+                "-i",
+                str(inventory),
+                "-e",
+                f"@{variables}",
+                *options,
+                str(playbook),
+            ],
+            env={**_environment(folder), "MAQET_TEST_RESULTS": str(results), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            timeout=seconds,
+            check=False,
+        )
+        tasks = [TaskOutcome(**json.loads(line)) for line in results.read_text("utf-8").splitlines()]
+        return PlayOutcome(done.returncode, tasks, done.stdout.decode("utf-8", "replace"))
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return {
+        **kept,
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_HOME": str(folder / "home"),
+        "ANSIBLE_COLLECTIONS_PATH": str(_collection_tree(folder)),
+        "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "callback"),
+        "ANSIBLE_CALLBACKS_ENABLED": "maqet_results",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_RETRY_FILES_ENABLED": "0",
+    }
+
+
+def _collection_tree(folder: Path) -> Path:
+    """A folder in which Ansible finds this checkout as ``maqet.qemu``, whatever the checkout is called."""
+    tree = folder / "collections"
+    link = tree / "ansible_collections/maqet/qemu"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(REPOSITORY)
+    return tree
