@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What changes between two intents, and what each change costs a running VM."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import OPTIONS
+
+LIVE = "live"
+RESTART = "restart"
+# Options that QEMU never sees.
+_LIVE_OPTIONS = frozenset({"labels"})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Only the options that differ. An option that one side lacks is None there."""
+
+    before: dict[str, t.Any] = field(default_factory=dict)
+    after: dict[str, t.Any] = field(default_factory=dict)
+    impacts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def options(self) -> list[str]:
+        """The changed options, in the order of their documentation."""
+        return list(self.impacts)
+
+    @property
+    def restart(self) -> list[str]:
+        """Those of them that a running VM takes only with a restart."""
+        return [option for option, cost in self.impacts.items() if cost == RESTART]
+
+    def __bool__(self) -> bool:
+        return bool(self.impacts)
+
+
+def impact(option: str) -> str:
+    """``live`` if a running VM takes a change of this option, else ``restart``."""
+    return LIVE if option in _LIVE_OPTIONS else RESTART
+
+
+def diff(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], host_arch: str = "") -> Difference:
+    """Compare two intents. With ``host_arch``, writing down what is the default already costs no restart."""
+    changed = [option for option in OPTIONS if before.get(option) != after.get(option)]
+    same: frozenset[str] = frozenset()
+    if host_arch and changed:
+        old, new = defaults.effective(before, host_arch), defaults.effective(after, host_arch)
+        same = frozenset(option for option in changed if old[option] == new[option])
+    return Difference(
+        before={option: before.get(option) for option in changed},
+        after={option: after.get(option) for option in changed},
+        impacts={option: LIVE if option in same else impact(option) for option in changed},
+    )

@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The intent: what the user asked for, in one normal form, so that two of them can be compared.
+
+An intent holds only what was given. It is stored with the VM; defaults join when it is rendered.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, names, sizes, values
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import disks
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import extra_args
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import networks
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
+
+ACCELERATORS = ("auto", "kvm", "tcg")
+SERIALS = ("file", "none")
+DISPLAYS = ("none", "headless", "vnc")
+MAX_CPUS = 4096
+
+# x86 and Arm kernels keep 2048 bytes of their command line, the last of them NUL, and drop the rest silently.
+_CMDLINE_MAX = 2047
+_MACHINE = re.compile(r"[a-z0-9][A-Za-z0-9_.-]{0,62}")
+# A model with QEMU's list of features: "host,-vmx", "EPYC,topoext=on", "max,pauth-impdef=on".
+_CPU_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:,[+-]?[A-Za-z0-9][A-Za-z0-9_.-]*(?:=[A-Za-z0-9_.+-]+)?)*")
+# Machines with an IDE bus: the i440FX boards.
+_IDE_MACHINE = re.compile(r"pc|pc-i440fx-.*")
+
+
+def _machine(option: str, value: t.Any) -> str:
+    remedy = "Give a machine type alone, such as q35; its properties go to extra_args, such as ['-machine', 'smm=off']."
+    return values.matching(option, value, _MACHINE, "is not a machine type", remedy)
+
+
+def _cpu_model(option: str, value: t.Any) -> str:
+    remedy = "Give a model that 'qemu-system-... -cpu help' lists, with its features, such as max or host,-vmx."
+    return values.matching(option, value, _CPU_MODEL, "is not a processor model", remedy)
+
+
+def _cmdline(option: str, value: t.Any) -> str:
+    remedy = "Give the kernel's command line as one line of at most 2047 characters."
+    stripped = value.strip() if isinstance(value, str) else value  # a folded block of YAML ends with a newline
+    return values.text(option, stripped, remedy, _CMDLINE_MAX)
+
+
+def _one_of(choices: t.Sequence[str]) -> t.Callable[[str, t.Any], str]:
+    def check(option: str, value: t.Any) -> str:
+        return values.choice(option, value, choices)
+
+    return check
+
+
+def _cpus(option: str, value: t.Any) -> int:
+    return values.whole_number(option, value, 1, MAX_CPUS)
+
+
+_CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
+    "memory": sizes.memory_mib,
+    "cpus": _cpus,
+    "cpu_model": _cpu_model,
+    "machine": _machine,
+    "arch": _one_of(tuple(defaults.MACHINES)),
+    "accel": _one_of(ACCELERATORS),
+    "kernel": values.absolute_path,
+    "initrd": values.absolute_path,
+    "cmdline": _cmdline,
+    "disks": disks,
+    "networks": networks,
+    "serial": _one_of(SERIALS),
+    "display": _one_of(DISPLAYS),
+    "extra_args": extra_args,
+    "labels": names.labels,
+}
+OPTIONS = tuple(_CHECKS)
+# Options without a fixed default: an empty string takes a stored value back.
+_CLEARABLE = ("cpu_model", "machine", "arch", "kernel", "initrd", "cmdline")
+
+
+def normalise(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The intent in an Ansible module's parameters; options that are None, or not of a definition, are dropped.
+
+    Each option is checked alone. What options mean for each other is checked by :func:`merge`, since
+    half of them may be stored already.
+    """
+    result: dict[str, t.Any] = {}
+    for option, check in _CHECKS.items():
+        value = params.get(option)
+        if value == "" and option in _CLEARABLE:
+            result[option] = ""
+        elif value is not None:
+            result[option] = check(option, value)
+    return result
+
+
+def merge(stored: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The intent that results when ``given`` replaces options of ``stored`` one by one, lists and dicts as a whole.
+
+    For a new VM ``stored`` is empty. Raises ``invalid_option`` where options contradict each other.
+    """
+    both = {**stored, **given}
+    intent = {option: both[option] for option in OPTIONS if option in both and both[option] != ""}
+    _check_together(intent)
+    return intent
+
+
+def _check_together(intent: t.Mapping[str, t.Any]) -> None:
+    for option in ("initrd", "cmdline"):
+        if option in intent and "kernel" not in intent:
+            raise invalid_option(
+                option,
+                intent[option],
+                "needs a kernel",
+                f"Give kernel too, or take {option} back with an empty string.",
+            )
+    machine = intent.get("machine", "")
+    for index, disk in enumerate(intent.get("disks", ())):
+        if disk.get("interface") == "ide" and not _IDE_MACHINE.fullmatch(machine):
+            which = f"the machine {machine}" if machine else "the default machine"
+            raise invalid_option(
+                f"disks[{index}].interface",
+                "ide",
+                f"is not on {which}, which has no IDE",
+                "Use machine: pc, or sata or virtio.",
+            )

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network cards on the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
+
+
+def mac_address(uuid: str, index: int) -> str:
+    """An address in QEMU's own range that stays the same for the same VM and place in the list."""
+    digest = hashlib.sha256(f"{uuid.lower()}/{index}".encode("ascii")).hexdigest()
+    return f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
+
+
+def network_arguments(networks: t.Sequence[t.Mapping[str, t.Any]], uuid: str) -> list[str]:
+    """Arguments for all cards (with defaults filled in): back end ``netN`` and card ``nicN``, N from 0."""
+    arguments = []
+    for index, network in enumerate(networks):
+        forwards = [("hostfwd", _forward(rule)) for rule in network["hostfwd"]]
+        card = [
+            ("id", f"nic{index}"),
+            ("netdev", f"net{index}"),
+            ("mac", network.get("mac") or mac_address(uuid, index)),
+        ]
+        arguments += ["-netdev", option_string(network["type"], [("id", f"net{index}"), *forwards])]
+        arguments += ["-device", option_string(network["model"], card)]
+    return arguments
+
+
+def _forward(rule: t.Mapping[str, t.Any]) -> str:
+    """Without an address of the guest QEMU sends to the first one that its DHCP server gives."""
+    host = f"{rule['protocol']}:{rule['host_address']}:{rule['host_port']}"
+    return f"{host}-{rule.get('guest_address', '')}:{rule['guest_port']}"
