@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The distribution's own packages, downloaded and unpacked without installing them, hence without privilege."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import typing as t
+from pathlib import Path
+
+from .cpio import read_newc
+from .errors import GuestError
+
+Say = t.Callable[[str], None]
+_ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+
+
+class Candidate(t.NamedTuple):
+    """What would be downloaded now: one word for people and for the cache's key, and the packages behind it."""
+
+    label: str
+    packages: t.Tuple[str, ...]
+
+
+class Source(t.Protocol):
+    """Where packages come from."""
+
+    def fingerprint(self) -> str:
+        """Something cheap that changes whenever `kernel` may answer something else; empty if that cannot be known."""
+
+    def kernel(self, say: Say) -> Candidate:
+        """The kernel's packages, newest version."""
+
+    def busybox(self) -> t.Tuple[str, ...]:
+        """The package that has a static busybox."""
+
+    def unpack(self, packages: t.Sequence[str], folder: Path, say: Say) -> None:
+        """Download the packages and unpack them all into ``folder``."""
+
+
+def run(command: t.Sequence[str], folder: t.Optional[Path] = None) -> bytes:
+    """Standard output of ``command``. Raises GuestError with its last words on standard error if it fails."""
+    result = subprocess.run(command, cwd=folder, env={**os.environ, **_ENVIRONMENT}, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if result.returncode:
+        words = [line for line in result.stderr.decode(errors="replace").splitlines() if line.strip()]
+        raise GuestError(f"{' '.join(command)}: {words[-1] if words else f'exit status {result.returncode}'}")
+    return result.stdout
+
+
+def stanza_fields(text: str) -> t.Dict[str, str]:
+    """Fields of the first stanza that ``apt-cache show`` printed; continuation lines are dropped."""
+    fields: t.Dict[str, str] = {}
+    for line in text.split("\n\n")[0].splitlines():
+        name, colon, value = line.partition(":")
+        if colon and not line[0].isspace():
+            fields[name] = value.strip()
+    return fields
+
+
+def kernel_dependencies(depends: str) -> t.List[str]:
+    """The versioned kernel packages named in a Depends field: image, and on Ubuntu the modules beside it."""
+    names = (part.split("|")[0].split("(")[0].strip() for part in depends.split(","))
+    return [name for name in names if re.match(r"linux-(image|modules)-\d", name)]
+
+
+class Apt:
+    """Debian, where it is tested, and Ubuntu, where it is not."""
+
+    lists = Path("/var/lib/apt/lists")
+    # The first that the system knows: Debian's name, then Ubuntu's.
+    flavours: t.ClassVar[t.Dict[str, t.Tuple[str, ...]]] = {
+        "cloud": ("linux-image-cloud-{arch}", "linux-image-virtual"),
+        "generic": ("linux-image-{arch}", "linux-image-generic"),
+    }
+    arches: t.ClassVar[t.Dict[str, str]] = {"x86_64": "amd64", "aarch64": "arm64"}
+
+    def __init__(self, arch: str, flavour: str) -> None:
+        self.arch = self.arches[arch]
+        self.names = [name.format(arch=self.arch) for name in self.flavours[flavour]]
+
+    def _packages_files(self) -> t.List[os.DirEntry[str]]:
+        if not self.lists.is_dir():
+            return []
+        with os.scandir(self.lists) as entries:
+            return sorted((entry for entry in entries if "_Packages" in entry.name), key=lambda entry: entry.name)
+
+    def fingerprint(self) -> str:
+        known = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in self._packages_files()]
+        return hashlib.sha256(repr(known).encode()).hexdigest() if known else ""
+
+    def _show(self, name: str) -> t.Dict[str, str]:
+        return stanza_fields(run(["apt-cache", "show", "--no-all-versions", f"{name}:{self.arch}"]).decode())
+
+    def _update(self, say: Say) -> None:
+        if os.geteuid() != 0:
+            raise GuestError("apt has no usable package lists: run `apt-get update` as root, then this again")
+        say("fetching the package lists (apt-get update) ...")
+        run(["apt-get", "-q", "update"])
+
+    def kernel(self, say: Say) -> Candidate:
+        if not self._packages_files():
+            self._update(say)
+        for name in self.names:
+            try:
+                top = self._show(name)
+            except GuestError:
+                continue
+            packages: t.List[str] = []
+            waiting = kernel_dependencies(top.get("Depends", ""))
+            while waiting:
+                package = waiting.pop(0)
+                if package not in packages:
+                    packages.append(package)
+                    waiting += kernel_dependencies(self._show(package).get("Depends", ""))
+            if packages:
+                return Candidate(f"{packages[0]} {top['Version']}", tuple(packages))
+        raise GuestError(f"apt knows none of {', '.join(self.names)} for {self.arch}: run `apt-get update` as root"
+                         f" (for a foreign architecture first `dpkg --add-architecture {self.arch}`)")
+
+    def busybox(self) -> t.Tuple[str, ...]:
+        return ("busybox-static",)
+
+    def unpack(self, packages: t.Sequence[str], folder: Path, say: Say) -> None:
+        # The sandbox user of apt could not write into our folder, and would say so with a warning.
+        download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download",
+                    *(f"{package}:{self.arch}" for package in packages)]
+        archives = folder.with_name(f"{folder.name}.archives")
+        archives.mkdir()
+        say(f"downloading {' '.join(packages)} ...")
+        try:
+            run(download, archives)
+        except GuestError:
+            if os.geteuid() != 0:
+                raise
+            self._update(say)  # old lists name versions that the mirrors no longer have
+            run(download, archives)
+        say(f"unpacking {' '.join(packages)} ...")
+        for archive in sorted(archives.glob("*.deb")):
+            run(["dpkg-deb", "-x", str(archive), str(folder)])
+        shutil.rmtree(archives)
+
+
+class Dnf:
+    """Fedora; untested, since no Fedora was at hand. There is one flavour, which has all the drivers."""
+
+    def __init__(self, arch: str, flavour: str) -> None:
+        self.arch = arch
+
+    def fingerprint(self) -> str:
+        return ""  # asking dnf takes seconds: what is there is kept until the builder changes or DIR is removed
+
+    def kernel(self, say: Say) -> Candidate:
+        say("asking dnf for the newest kernel ...")
+        answer = run(["dnf", "-q", "repoquery", f"--forcearch={self.arch}", "--latest-limit=1",
+                      "--queryformat=%{version}-%{release}\n", "kernel-core"]).decode().split()
+        if not answer:
+            raise GuestError("dnf knows no kernel-core: look at `dnf repolist`")
+        return Candidate(f"kernel-core-{answer[-1]}",
+                         (f"kernel-core-{answer[-1]}", f"kernel-modules-core-{answer[-1]}"))
+
+    def busybox(self) -> t.Tuple[str, ...]:
+        return ("busybox",)
+
+    def unpack(self, packages: t.Sequence[str], folder: Path, say: Say) -> None:
+        archives = folder.with_name(f"{folder.name}.archives")
+        archives.mkdir()
+        say(f"downloading {' '.join(packages)} ...")
+        run(["dnf", "-q", "download", f"--forcearch={self.arch}", *packages], archives)
+        say(f"unpacking {' '.join(packages)} ...")
+        for archive in sorted(archives.glob("*.rpm")):
+            for entry in read_newc(run(["rpm2cpio", str(archive)])):
+                if stat.S_ISREG(entry.mode):
+                    target = folder / entry.name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(entry.data)
+        shutil.rmtree(archives)
+
+
+def system_source(arch: str, flavour: str) -> Source:
+    """The package manager of this system. Raises GuestError if it has neither apt nor dnf."""
+    if shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        return Apt(arch, flavour)
+    if shutil.which("dnf") and shutil.which("rpm2cpio"):
+        return Dnf(arch, flavour)
+    raise GuestError("the guest's kernel comes from apt-get and dpkg-deb, or from dnf and rpm2cpio; neither pair is here")
