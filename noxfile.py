@@ -1,0 +1,259 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks of this project. `./dev` calls them in the environment that it has made (.dev/venv)."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+DEV = ROOT / ".dev"
+COLLECTION = DEV / "collections" / "ansible_collections" / "maqet" / "qemu"  # a link to ROOT, made by ./dev
+SANITY = DEV / "sanity"
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "sanity", "unit", "integration"]
+
+
+def closing(text: str) -> None:
+    """One line as pytest ends with, which `./dev test` repeats in its summary."""
+    print(f"===== {text} =====", flush=True)
+
+
+def project_files(*patterns: str) -> list[str]:
+    """Files of the project as git sees them, new ones included, ignored and deleted ones not; relative to ROOT."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    return sorted(name for name in set(listed.split("\0")) if name and (ROOT / name).is_file())
+
+
+# --- lint ------------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Everything that reads the source and does not run it. Goes through all tools, then fails if one has."""
+    # The plugins as on the oldest Python that they may meet on a host; the tests as on the one they run with.
+    tests = [
+        name for name in ("guest/maqet_guest", "hosts", "integration", "unit") if project_files(f"tests/{name}/*.py")
+    ]
+    tools: dict[str, list[str]] = {
+        "ruff check": ["ruff", "check", "."],
+        "ruff format": ["ruff", "format", "--check", "."],
+        "mypy of plugins": ["mypy", "--python-version", "3.9", str(COLLECTION / "plugins")],
+        "mypy of tests": ["mypy", *(str(COLLECTION / "tests" / name) for name in tests)],
+        "yamllint": ["yamllint", "--strict", "."],
+        "ansible-lint": ["ansible-lint", "--offline", "--strict"],
+        "reuse": ["reuse", "lint", "--lines"],
+        "shellcheck": ["shellcheck", "dev", ".ci/run"],  # ansible-test sanity looks at *.sh
+    }
+    wanted = session.posargs or list(tools)
+    failed = []
+    for name in wanted:
+        try:
+            session.run(*tools[name], external=True)
+        except nox.command.CommandFailed:
+            failed.append(name)
+    closing(f"lint: {len(wanted) - len(failed)} of {len(wanted)} tools content" + "".join(f", not {n}" for n in failed))
+    if failed:
+        session.error(f"not content: {', '.join(failed)}")
+
+
+# --- sanity ----------------------------------------------------------------------------------------------------------
+
+
+class Controller(t.NamedTuple):
+    """An ansible-core with the Python that runs it."""
+
+    python: Path
+    core: str
+
+
+def real_pythons() -> dict[tuple[int, int], Path]:
+    """Interpreters 3.8 and newer on this machine that can make environments, by version.
+
+    A pyenv shim is no interpreter: it may fail, or be another one elsewhere. Each is asked what it really is.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    folders = [
+        Path(sys.prefix) / "bin",
+        *map(Path, os.environ["PATH"].split(os.pathsep)),
+        *pyenv.glob("versions/3.*/bin"),
+    ]
+    found: dict[tuple[int, int], Path] = {}
+    ask = "import ensurepip, os, sys, venv; print(*sys.version_info[:2], os.path.realpath(sys.executable))"
+    for folder in folders:
+        for candidate in sorted(folder.glob("python3.*")):
+            if not re.fullmatch(r"python3\.(8|9|\d\d)", candidate.name):
+                continue
+            said = subprocess.run([candidate, "-c", ask], check=False, capture_output=True, text=True)
+            if said.returncode == 0:
+                major, minor, path = said.stdout.strip().split(" ", 2)
+                found.setdefault((int(major), int(minor)), Path(path))
+    return found
+
+
+def core_version(python: Path) -> str:
+    """The ansible-core that this interpreter has; empty if none."""
+    ask = "from importlib.metadata import version; print(version('ansible-core'))"
+    return subprocess.run([python, "-c", ask], check=False, capture_output=True, text=True).stdout.strip()
+
+
+def controllers(session: nox.Session, pythons: dict[tuple[int, int], Path]) -> list[Controller]:
+    """An ansible-core of the oldest lines that we support, and the newest there is for a Python of this machine."""
+    here = Controller(Path(sys.executable), core_version(Path(sys.executable)))
+    wanted = {
+        "old": (max((v for v in pythons if (3, 11) <= v <= (3, 13)), default=None), "ansible-core >=2.18, <2.20"),
+        "new": (max(v for v in pythons if v >= (3, 11)), "ansible-core"),
+    }
+    found: dict[str, Controller] = {}
+    for label, (version, requirement) in wanted.items():
+        if version is None:
+            session.log("no Python from 3.11 to 3.13 is here, so ansible-core 2.18 and 2.19 are not tried")
+            continue
+        is_old = here.core.startswith(("2.18.", "2.19."))
+        if (label == "old" and is_old) or (label == "new" and version == sys.version_info[:2]):
+            controller = here
+        else:
+            controller = extra_controller(session, DEV / f"ansible-{label}", pythons[version], requirement)
+        found.setdefault(controller.core, controller)
+    return list(found.values())
+
+
+def extra_controller(session: nox.Session, folder: Path, python: Path, requirement: str) -> Controller:
+    """A small environment with another ansible-core than ours; made once for each interpreter."""
+    own, stamp = folder / "bin" / "python", folder / ".made-for"
+    made_for = f"{python} {requirement}"
+    if not stamp.is_file() or stamp.read_text("utf-8") != made_for:
+        session.log(f"installing {requirement} for {python} into {folder.relative_to(ROOT)}")
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run(str(python), "-m", "venv", str(folder), external=True)
+        session.run(
+            *(str(own), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"),
+            requirement,
+            external=True,
+        )
+        stamp.write_text(made_for, "utf-8")
+    return Controller(own, core_version(own))
+
+
+def copy_collection() -> Path:
+    """ansible-test wants a real folder of this name, and judges every file in it. Returns it."""
+    target = SANITY / "ansible_collections" / "maqet" / "qemu"
+    shutil.rmtree(target.parent.parent, ignore_errors=True)
+    for name in project_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    return target
+
+
+# Stands where ansible-test looks for get-pip.py before it downloads one, in a fresh environment without pip.
+GET_PIP = """
+import os, subprocess, sys
+os.environ.pop("GET_PIP", None)
+subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
+arguments = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+sys.exit(subprocess.run([sys.executable, "-m", "pip", "install", *arguments]).returncode)
+"""
+
+
+def sanity_home(controller: Controller) -> Path:
+    """A home folder for ansible-test, which keeps its environments there and hands little of our variables on.
+
+    It holds what makes pip work as it does here (index, proxy, certificates), and pip's bootstrap: ansible-test would
+    download that from a host of its own, which fails behind many proxies.
+    """
+    home = SANITY / "home"
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    ask = "import ansible_test, pathlib; print(pathlib.Path(next(iter(ansible_test.__path__))))"
+    package = subprocess.run([controller.python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    source = (Path(package) / "_internal" / "python_requirements.py").read_text("utf-8")
+    versions = re.findall(r"pip='([\d.]+)'", source)
+    if not versions:
+        raise RuntimeError(f"ansible-core {controller.core} no longer says which pip it bootstraps; look at {package}")
+    for version in versions:
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(GET_PIP, "utf-8")
+
+    config = configparser.RawConfigParser()
+    config["global"] = {}
+    bundle = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+    if bundle:
+        config["global"]["cert"] = bundle
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    for line in listed.splitlines():
+        match = re.fullmatch(r"(?:global|install|:env:)\.([\w-]+)=(.*)", line)
+        if match:
+            config["global"][match.group(1)] = ast.literal_eval(match.group(2))
+    pip_conf = home / ".config" / "pip" / "pip.conf"
+    pip_conf.parent.mkdir(parents=True, exist_ok=True)
+    pip_conf.touch(mode=0o600)
+    with pip_conf.open("w", encoding="utf-8") as file:
+        config.write(file)
+    return home
+
+
+def python_path(pythons: dict[tuple[int, int], Path]) -> str:
+    """PATH for ansible-test: links to the real interpreters first, and no pyenv shims."""
+    links = SANITY / "pythons"
+    shutil.rmtree(links, ignore_errors=True)
+    links.mkdir(parents=True)
+    for (major, minor), path in pythons.items():
+        (links / f"python{major}.{minor}").symlink_to(path)
+    rest = [folder for folder in os.environ["PATH"].split(os.pathsep) if Path(folder).name != "shims"]
+    return os.pathsep.join([str(links), *rest])
+
+
+@nox.session
+def sanity(session: nox.Session) -> None:
+    """`ansible-test sanity` without ignore files, on each ansible-core and each target Python that is here."""
+    ignored = project_files("tests/sanity/ignore*")
+    if ignored:
+        session.error(f"no ignore files, please: {', '.join(ignored)}")
+    pythons = real_pythons()
+    session.log("Pythons: " + ", ".join(f"{path}" for _version, path in sorted(pythons.items())))
+    done = []
+    for controller in controllers(session, pythons):
+        target = copy_collection()
+        session.log(f"ansible-test sanity of ansible-core {controller.core}")
+        with session.chdir(target):
+            session.run(
+                str(controller.python.with_name("ansible-test")),
+                *("sanity", "--local", "--color", "no", *session.posargs),
+                env={"HOME": str(sanity_home(controller)), "PATH": python_path(pythons)},
+                external=True,
+            )
+        done.append(controller.core)
+    closing(f"sanity: ansible-test content on ansible-core {', '.join(done)}")
+
+
+# --- tests -----------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Tests of single pieces, without QEMU."""
+    session.run("pytest", "tests/unit", *session.posargs, external=True)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Tests that drive real QEMU through Ansible, here and on hosts in systemd-nspawn."""
+    session.run("pytest", "tests/integration", *session.posargs, external=True)
