@@ -191,6 +191,8 @@ class Run:
         if not self.keep or not self.hosts():
             self.remove()
         if self._lock is not None:
+            if not self.keep:
+                os.unlink(self._lock.name)  # nobody else opens it: a run that is not kept has a name of its own
             self._lock.close()
 
     def hosts(self) -> list[Host]:
@@ -236,10 +238,12 @@ class Run:
                 lock = run._open_lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # somebody works there
-            with lock, contextlib.suppress(FileNotFoundError):
-                run.bridge = json.loads((folder / "run.json").read_text("utf-8"))["bridge"]
-            run.remove()
-            swept.append(run.name)
+            with lock:
+                with contextlib.suppress(FileNotFoundError):
+                    run.bridge = json.loads((folder / "run.json").read_text("utf-8"))["bridge"]
+                run.remove()
+                os.unlink(lock.name)
+                swept.append(run.name)
         return swept
 
     def _create(self) -> None:
