@@ -47,7 +47,6 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "append": _own("cmdline"),
     "incoming": ("makes QEMU wait for a migration", "Remove it."),
     "readconfig": ("hides options in a file", "Give the options here, one by one."),
-    "writeconfig": _LEAVES,
     "snapshot": ("has no effect on the disks of the collection", "Use an overlay: a disk with a base."),
     "set": ("can change what the collection has set", "Give the property with -device, or use -global."),
 }
@@ -71,9 +70,9 @@ _REFUSED_VALUES: tuple[tuple[frozenset[str], t.Pattern[str], tuple[str, str]], .
 
 # Options without a value, from the help texts of QEMU 6.2 to 10: what follows one of them must be another option.
 _NO_VALUE = frozenset(
-    ("async-teardown", "enable-sync-profile", "full-screen", "jitdump", "mem-prealloc", "no-acpi", "no-fd-bootchk")
-    + ("no-hpet", "no-reboot", "old-param", "only-migratable", "perfmap", "portrait", "semihosting", "singlestep")
-    + ("usb", "win2k-hack", "xen-attach", "xen-domid-restrict")
+    ("async-teardown", "enable-fips", "enable-sync-profile", "full-screen", "jitdump", "mem-prealloc", "no-acpi")
+    + ("no-fd-bootchk", "no-hpet", "no-reboot", "old-param", "only-migratable", "perfmap", "portrait", "semihosting")
+    + ("singlestep", "usb", "win2k-hack", "xen-attach", "xen-domid-restrict")
 )
 
 

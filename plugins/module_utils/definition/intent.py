@@ -36,7 +36,7 @@ def _machine(option: str, value: t.Any) -> str:
 
 
 def _cpu_model(option: str, value: t.Any) -> str:
-    remedy = "Give a model that 'qemu-system-... -cpu help' lists, with its features, such as max or host,-vmx."
+    remedy = "Give a model that 'qemu-system-x86_64 -cpu help' lists, with its features, such as max or host,-vmx."
     return values.matching(option, value, _CPU_MODEL, "is not a processor model", remedy)
 
 

@@ -59,7 +59,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *_serial(wanted, place),
         *_display(wanted, place),
         *disk_arguments(wanted["disks"], place.disks),
-        *network_arguments(wanted["networks"], place.uuid),
+        *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
         *wanted["extra_args"],
     ]
 
@@ -76,7 +76,10 @@ def _identity(place: Place) -> list[str]:
 def _machine(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
     # The model's features are a list of QEMU's own, split at commas: no quoting there.
     cpu = wanted["cpu_model"] or defaults.CPU_MODELS[place.accel]
-    arguments = ["-machine", wanted["machine"], "-accel", place.accel, "-cpu", cpu]
+    machine = wanted["machine"]
+    if machine == "virt" or machine.startswith("virt-"):
+        machine += ",gic-version=max"  # QEMU's default, version 2 under tcg, serves 8 processors at most
+    arguments = ["-machine", machine, "-accel", place.accel, "-cpu", cpu]
     return arguments + ["-m", f"size={wanted['memory']}M", "-smp", f"cpus={wanted['cpus']}"]
 
 

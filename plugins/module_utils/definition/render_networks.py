@@ -16,8 +16,12 @@ def mac_address(uuid: str, index: int) -> str:
     return f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
 
 
-def network_arguments(networks: t.Sequence[t.Mapping[str, t.Any]], uuid: str) -> list[str]:
-    """Arguments for all cards (with defaults filled in): back end ``netN`` and card ``nicN``, N from 0."""
+def network_arguments(networks: t.Sequence[t.Mapping[str, t.Any]], uuid: str, arch: str) -> list[str]:
+    """Arguments for all cards (with defaults filled in): back end ``netN`` and card ``nicN``, N from 0.
+
+    Cards bring boot ROMs for x86 only. An Arm guest cannot run them, and hosts may lack the files.
+    """
+    rom = [("romfile", "")] if arch == "aarch64" else []
     arguments = []
     for index, network in enumerate(networks):
         forwards = [("hostfwd", _forward(rule)) for rule in network["hostfwd"]]
@@ -25,6 +29,7 @@ def network_arguments(networks: t.Sequence[t.Mapping[str, t.Any]], uuid: str) ->
             ("id", f"nic{index}"),
             ("netdev", f"net{index}"),
             ("mac", network.get("mac") or mac_address(uuid, index)),
+            *rom,
         ]
         arguments += ["-netdev", option_string(network["type"], [("id", f"net{index}"), *forwards])]
         arguments += ["-device", option_string(network["model"], card)]

@@ -14,18 +14,21 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 # Linux refuses longer paths with ENAMETOOLONG; saying it here names the option.
 _PATH_MAX = 4095
 
 
 def text(option: str, value: t.Any, remedy: str, limit: int = 4096) -> str:
-    """A string of one line, at most ``limit`` characters, without control characters."""
+    """A string of one line, at most ``limit`` characters, valid UTF-8 without control characters."""
     if not isinstance(value, str):
         raise invalid_option(option, value, "is not a string", remedy)
     found = _CONTROL.search(value)
     if found:
         raise invalid_option(option, value, f"holds the control character {found.group()!r}", remedy)
+    if _SURROGATE.search(value):  # bytes that were no UTF-8 when Python read them; QEMU's JSON cannot carry them
+        raise invalid_option(option, value, "is not valid UTF-8", remedy)
     if len(value) > limit:
         raise invalid_option(option, value, f"has {len(value)} characters, more than {limit}", remedy)
     return value

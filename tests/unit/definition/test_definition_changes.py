@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Defaults, and what a change costs."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference, diff, impact
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import DEFAULTS, effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import OPTIONS, normalise
+
+
+def test_the_documented_defaults() -> None:
+    assert effective({}, "x86_64") == {
+        "memory": 512,
+        "cpus": 1,
+        "cpu_model": None,
+        "machine": "q35",
+        "arch": "x86_64",
+        "accel": "auto",
+        "kernel": None,
+        "initrd": None,
+        "cmdline": None,
+        "disks": [],
+        "networks": [],
+        "serial": "file",
+        "display": "none",
+        "extra_args": [],
+        "labels": {},
+    }
+    assert tuple(DEFAULTS) == OPTIONS
+
+
+def test_defaults_inside_lists() -> None:
+    intent = normalise(
+        {
+            "disks": [{"size": "1G"}, {"path": "/a"}, {"base": "/b", "interface": "scsi"}],
+            "networks": [{"type": "user", "hostfwd": [{"host_port": 1, "guest_port": 2}]}],
+        }
+    )
+    result = effective(intent, "x86_64")
+    assert [(d["interface"], d["readonly"], d.get("format")) for d in result["disks"]] == [
+        ("virtio", False, "qcow2"),
+        ("virtio", False, None),
+        ("scsi", False, "qcow2"),
+    ]
+    rule = {"protocol": "tcp", "host_address": "127.0.0.1", "host_port": 1, "guest_port": 2}
+    assert result["networks"] == [{"type": "user", "model": "virtio-net-pci", "hostfwd": [rule]}]
+
+
+@pytest.mark.parametrize(
+    ("intent", "host", "arch", "machine"),
+    [
+        ({}, "x86_64", "x86_64", "q35"),
+        ({}, "aarch64", "aarch64", "virt"),
+        ({}, "AMD64", "x86_64", "q35"),
+        ({}, "arm64", "aarch64", "virt"),
+        ({"arch": "aarch64"}, "x86_64", "aarch64", "virt"),
+        ({"arch": "x86_64"}, "s390x", "x86_64", "q35"),
+        ({"machine": "pc"}, "x86_64", "x86_64", "pc"),
+    ],
+)
+def test_architecture_and_machine(intent: t.Any, host: str, arch: str, machine: str) -> None:
+    result = effective(intent, host)
+    assert (result["arch"], result["machine"]) == (arch, machine)
+
+
+def test_a_host_without_defaults(refused: t.Any) -> None:
+    refused("arch", effective, {}, "s390x")
+
+
+def test_nobody_can_change_the_defaults_by_their_result() -> None:
+    before = copy.deepcopy(DEFAULTS)
+    intent: dict[str, t.Any] = {"networks": [{"type": "user"}, {"type": "user"}]}
+    result = effective(intent, "x86_64")
+    for key in ("disks", "extra_args"):
+        result[key].append("x")
+    result["labels"]["x"] = "y"
+    result["networks"][0]["hostfwd"].append("x")
+    assert before == DEFAULTS
+    assert effective(intent, "x86_64")["networks"][1]["hostfwd"] == []
+
+
+def test_only_labels_are_live() -> None:
+    assert [option for option in OPTIONS if impact(option) == "live"] == ["labels"]
+
+
+def test_no_difference() -> None:
+    same = {"memory": 512, "labels": {"a": "b"}}
+    assert diff(same, dict(same)) == Difference()
+    assert not diff(same, dict(same))
+
+
+def test_difference_names_only_what_differs() -> None:
+    found = diff(
+        {"memory": 512, "cpus": 1, "labels": {}}, {"memory": 1024, "cpus": 1, "labels": {"a": "b"}, "machine": "pc"}
+    )
+    assert found
+    assert found.before == {"memory": 512, "machine": None, "labels": {}}
+    assert found.after == {"memory": 1024, "machine": "pc", "labels": {"a": "b"}}
+    assert found.options == ["memory", "machine", "labels"]
+    assert found.impacts == {"memory": "restart", "machine": "restart", "labels": "live"}
+    assert found.restart == ["memory", "machine"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "restart"),
+    [
+        ({}, {"memory": 512}, []),
+        ({"memory": 512}, {}, []),
+        ({}, {"memory": 513}, ["memory"]),
+        ({}, {"machine": "q35", "arch": "x86_64"}, []),
+        ({}, {"arch": "aarch64"}, ["arch"]),
+        ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "interface": "virtio"}]}, []),
+        ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "interface": "scsi"}]}, ["disks"]),
+        ({}, {"disks": []}, []),
+    ],
+)
+def test_writing_down_a_default_costs_no_restart(before: t.Any, after: t.Any, restart: list[str]) -> None:
+    found = diff(before, after, "x86_64")
+    assert found.options == list(after or before)
+    assert found.restart == restart

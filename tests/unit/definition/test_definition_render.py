@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From intents to command lines, word for word. Lines of each of these shapes have started a real QEMU 7.2."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge, normalise
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import node_name
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import mac_address
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string, quote
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
+from hypothesis import given
+from hypothesis import strategies as st
+
+UUID = "11111111-2222-3333-4444-555555555555"
+FILES = {name: DiskFile(f"/v/{name}", "qcow2") for name in ("disk0", "disk1", "disk2", "disk3")}
+
+
+def place(**changes: t.Any) -> Place:
+    facts: dict[str, t.Any] = {
+        "name": "web-1",
+        "uuid": UUID,
+        "binary": "/usr/bin/qemu-system-x86_64",
+        "accel": "tcg",
+        "monitor_fd": 5,
+        "direct_fd": 6,
+        "serial_log": "/v/serial.log",
+        "vnc_socket": "/r/vnc.sock",
+        "host_arch": "x86_64",
+        "disks": FILES,
+    }
+    return Place(**{**facts, **changes})
+
+
+def render(params: dict[str, t.Any], **changes: t.Any) -> list[str]:
+    return command_line(merge({}, normalise(params)), place(**changes))
+
+
+BARE = [
+    *("/usr/bin/qemu-system-x86_64", "-nodefaults", "-no-user-config", "-S"),
+    *("-name", "guest=web-1,debug-threads=on", "-uuid", UUID),
+    *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+    *("-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "size=512M", "-smp", "cpus=1"),
+    *("-chardev", "socket,id=maqet-monitor,fd=5,server=on,wait=off"),
+    *("-mon", "chardev=maqet-monitor,mode=control"),
+    *("-chardev", "socket,id=maqet-direct,fd=6,server=on,wait=off"),
+    *("-mon", "chardev=maqet-direct,mode=control"),
+    *("-chardev", "file,id=maqet-serial,path=/v/serial.log,append=on", "-serial", "chardev:maqet-serial"),
+    *("-display", "none"),
+]
+
+
+def swapped(line: list[str], **values: str) -> list[str]:
+    """The line with other values for some of its options."""
+    result = list(line)
+    for option, value in values.items():
+        result[result.index(f"-{option}") + 1] = value
+    return result
+
+
+def test_bare() -> None:
+    assert render({}) == BARE
+
+
+def test_no_sandbox_where_qemu_has_none() -> None:
+    line = render({}, sandbox=False)
+    at = BARE.index("-sandbox")
+    assert line == BARE[:at] + BARE[at + 2 :]
+
+
+def test_kvm_shows_the_host_processor() -> None:
+    assert render({}, accel="kvm") == swapped(BARE, accel="kvm", cpu="host")
+
+
+def test_processor_memory_machine() -> None:
+    line = render({"memory": "2G", "cpus": 4, "cpu_model": "EPYC,topoext=on", "machine": "pc"})
+    assert line == swapped(BARE, machine="pc", cpu="EPYC,topoext=on", m="size=2048M", smp="cpus=4")
+
+
+def test_serial_none() -> None:
+    at = BARE.index("-serial") - 2
+    assert render({"serial": "none"}) == BARE[:at] + BARE[at + 4 :]
+
+
+def test_kernel_values_are_not_quoted() -> None:
+    params = {"kernel": "/k/a,b", "initrd": "/k/i,j", "cmdline": "console=ttyS0,115200 a=b,c"}
+    at = BARE.index("-serial") - 2
+    kernel = ["-kernel", "/k/a,b", "-initrd", "/k/i,j", "-append", "console=ttyS0,115200 a=b,c"]
+    assert render(params) == BARE[:at] + kernel + BARE[at:]
+
+
+def test_commas_in_paths() -> None:
+    line = render({"display": "vnc"}, serial_log="/v,1/serial.log", vnc_socket="/r,1/vnc.sock")
+    assert "file,id=maqet-serial,path=/v,,1/serial.log,append=on" in line
+    assert "unix:/r,,1/vnc.sock" in line
+
+
+VGA = ["-device", "VGA,id=maqet-video"]
+ARM_VIDEO = [
+    *("-device", "virtio-gpu-pci,id=maqet-video", "-device", "qemu-xhci,id=maqet-usb"),
+    *("-device", "usb-kbd,bus=maqet-usb.0", "-device", "usb-tablet,bus=maqet-usb.0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("display", "arch", "tail"),
+    [
+        ("none", "x86_64", []),
+        ("headless", "x86_64", VGA),
+        ("vnc", "x86_64", ["-vnc", "unix:/r/vnc.sock", *VGA]),
+        ("none", "aarch64", []),
+        ("headless", "aarch64", ARM_VIDEO),
+        ("vnc", "aarch64", ["-vnc", "unix:/r/vnc.sock", *ARM_VIDEO]),
+    ],
+)
+def test_display(display: str, arch: str, tail: list[str]) -> None:
+    machine = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}[arch]
+    expected = [*swapped(BARE, machine=machine), *tail]
+    assert render({"display": display, "arch": arch}) == expected
+    assert render({"display": display}, host_arch=arch) == expected
+
+
+def nodes(name: str, path: str, driver: str = "qcow2", readonly: bool = False) -> list[str]:
+    word = "true" if readonly else "false"
+    return [
+        "-blockdev",
+        f'{{"driver":"file","node-name":"disk-{name}-file","filename":"{path}","read-only":{word}}}',
+        "-blockdev",
+        f'{{"driver":"{driver}","node-name":"disk-{name}","file":"disk-{name}-file","read-only":{word}}}',
+    ]
+
+
+def test_one_disk() -> None:
+    device = "virtio-blk-pci,id=disk0,drive=disk-disk0,serial=disk0,bootindex=1"
+    assert render({"disks": [{"size": "1G"}]}) == [*BARE, *nodes("disk0", "/v/disk0"), "-device", device]
+
+
+def test_the_driver_is_that_of_the_file_and_paths_are_json() -> None:
+    files = {"root": DiskFile('/v/a,b"c\u00e9', "raw", backing="/b", backing_driver="raw")}
+    line = render({"disks": [{"name": "root", "path": "/v/x", "readonly": True}]}, disks=files)
+    assert line[len(BARE) : len(BARE) + 4] == nodes("root", '/v/a,b\\"c\\u00e9', "raw", readonly=True)
+    assert json.loads(line[len(BARE) + 1])["filename"] == '/v/a,b"c\u00e9'
+
+
+def test_interfaces_and_their_controllers() -> None:
+    kinds = ["sata", "scsi", "sata", "scsi"]
+    line = render({"disks": [{"size": "1G", "interface": kind} for kind in kinds]})
+    devices = [
+        "ide-hd,id=disk0,bus=maqet-sata.0,drive=disk-disk0,serial=disk0,bootindex=1",
+        "scsi-hd,id=disk1,bus=maqet-scsi.0,scsi-id=0,drive=disk-disk1,serial=disk1,bootindex=2",
+        "ide-hd,id=disk2,bus=maqet-sata.1,drive=disk-disk2,serial=disk2,bootindex=3",
+        "scsi-hd,id=disk3,bus=maqet-scsi.0,scsi-id=1,drive=disk-disk3,serial=disk3,bootindex=4",
+    ]
+    expected = ["-device", "virtio-scsi-pci,id=maqet-scsi", "-device", "ich9-ahci,id=maqet-sata"]
+    for index, device in enumerate(devices):
+        expected += [*nodes(f"disk{index}", f"/v/disk{index}"), "-device", device]
+    assert line == [*BARE, *expected]
+
+
+def test_ide_fills_the_two_channels() -> None:
+    line = render({"machine": "pc", "disks": [{"size": "1G", "interface": "ide"}] * 4})
+    places = [part for word in line if word.startswith("ide-hd") for part in [word.split(",")[2:4]]]
+    assert places == [
+        ["bus=ide.0", "unit=0"],
+        ["bus=ide.0", "unit=1"],
+        ["bus=ide.1", "unit=0"],
+        ["bus=ide.1", "unit=1"],
+    ]
+
+
+def test_node_names_fit_into_what_qemu_stores() -> None:
+    longest = normalise({"disks": [{"name": "a" * 20, "size": "1G"}]})["disks"][0]["name"]
+    assert len(f"{node_name(longest)}-file") <= 31
+
+
+NETWORKS = [
+    {
+        "type": "user",
+        "hostfwd": [
+            {"host_port": 2222, "guest_port": 22},
+            {
+                "protocol": "udp",
+                "host_address": "0.0.0.0",
+                "host_port": 53,
+                "guest_address": "10.0.2.15",
+                "guest_port": 53,
+            },
+        ],
+    },
+    {"type": "user", "model": "e1000", "mac": "52:54:00:00:00:FF"},
+]
+
+
+@pytest.mark.parametrize(("arch", "rom"), [("x86_64", ""), ("aarch64", ",romfile=")])
+def test_networks(arch: str, rom: str) -> None:
+    line = render({"networks": NETWORKS}, host_arch=arch)
+    assert line[len(BARE) :] == [
+        "-netdev",
+        "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp:0.0.0.0:53-10.0.2.15:53",
+        "-device",
+        f"virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:18:ee:ec{rom}",
+        "-netdev",
+        "user,id=net1",
+        "-device",
+        f"e1000,id=nic1,netdev=net1,mac=52:54:00:00:00:ff{rom}",
+    ]
+
+
+def test_addresses_stay_with_the_vm_and_differ_between_cards() -> None:
+    other = UUID.replace("1", "9")
+    assert mac_address(UUID, 0) == mac_address(UUID, 0)
+    assert len({mac_address(UUID, 0), mac_address(UUID, 1), mac_address(other, 0)}) == 3
+
+
+def test_extra_arguments_come_last() -> None:
+    extra = ["-device", "virtio-rng-pci", "-no-reboot"]
+    line = render({"extra_args": extra, "networks": [{"type": "user"}], "display": "vnc", "disks": [{"size": "1G"}]})
+    assert line[-3:] == extra
+
+
+def test_labels_and_accel_auto_leave_no_trace() -> None:
+    assert render({"labels": {"a": "b"}, "accel": "auto"}) == BARE
+
+
+def split_as_qemu_does(option: str) -> list[str]:
+    """QEMU's rule: a comma ends a value, two commas are one comma of the value."""
+    return [part.replace("\x00", ",") for part in option.replace(",,", "\x00").split(",")]
+
+
+# A value that begins with a comma cannot follow another value's end, but it always follows "key=".
+VALUES = st.text(st.characters(blacklist_characters="\x00", blacklist_categories=["Cs"]), max_size=30)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=4))
+def test_quoting_keeps_every_value_apart(values: list[str]) -> None:
+    option = option_string("driver", [(f"k{index}", value) for index, value in enumerate(values)])
+    assert split_as_qemu_does(option) == ["driver", *(f"k{index}={value}" for index, value in enumerate(values))]
+
+
+@given(VALUES)
+def test_a_quoted_value_holds_commas_only_in_pairs(value: str) -> None:
+    assert quote(value).replace(",,", "").count(",") == 0
+    assert quote(value).count(",") == 2 * value.count(",")
+
+
+def test_booleans_are_on_and_off() -> None:
+    assert option_string("x", [("a", True), ("b", False), ("c", 1)]) == "x,a=on,b=off,c=1"
