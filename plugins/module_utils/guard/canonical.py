@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One spelling for one JSON value (RFC 8785), so that a hash of a record means its content.
+
+Two deliberate choices beyond the RFC: integers are written exactly, whatever their size (QMP
+addresses are 64 bits wide, and rounding them to a double would falsify the record), and what has
+no spelling (NaN, infinities, lone surrogates, keys that are no strings) is refused, not invented.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from json.encoder import encode_basestring
+
+#: Levels of nesting. A QMP message needs about ten; QEMU's own parser stops at 1024.
+MAX_DEPTH = 100
+
+
+def canonical(value: t.Any) -> bytes:
+    """``value`` in canonical form, as UTF-8. Raises ValueError, which says where, if it has none."""
+    out: list[str] = []
+    _write(value, out, 0)
+    try:
+        return "".join(out).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("a string holds half of a surrogate pair, which UTF-8 cannot carry") from None
+
+
+def number(value: float) -> str:
+    """A float as ECMAScript's Number::toString writes it (RFC 8785, section 3.2.2.3)."""
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {value} does not exist in JSON")
+    if value == 0:
+        return "0"  # also for -0.0
+    # repr gives the shortest digits that read back as the same double, as ECMAScript demands; only
+    # the placing of point and exponent differs.
+    sign = "-" if value < 0 else ""
+    mantissa, _e, exponent = repr(abs(value)).partition("e")
+    whole, _dot, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    # The point stands before the first of `digits` when this is 0.
+    point = len(digits) - len(fraction) + int(exponent or 0)
+    digits = digits.rstrip("0")
+    count = len(digits)
+    if count <= point <= 21:
+        return sign + digits + "0" * (point - count)
+    if 0 < point <= 21:
+        return sign + digits[:point] + "." + digits[point:]
+    if -6 < point <= 0:
+        return sign + "0." + "0" * -point + digits
+    tail = digits[:1] + ("." + digits[1:] if count > 1 else "")
+    return f"{sign}{tail}e{point - 1:+d}"
+
+
+def _utf16(key: str) -> bytes:
+    """Sort key: RFC 8785 orders names by UTF-16 code units, not by code points."""
+    return key.encode("utf-16-be", "surrogatepass")
+
+
+def _write(value: t.Any, out: list[str], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"the value is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        out.append(encode_basestring(value))
+    elif value is None or value is True or value is False:
+        out.append("null" if value is None else "true" if value else "false")
+    elif isinstance(value, int):
+        out.append(int.__repr__(value))
+    elif isinstance(value, float):
+        out.append(number(float(value)))
+    elif isinstance(value, dict):
+        _write_object(value, out, depth)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            out.append("," if index else "[")
+            _write(item, out, depth + 1)
+        out.append("]" if value else "[]")
+    else:
+        raise ValueError(f"a value of type {type(value).__name__} has no form in JSON")
+
+
+def _write_object(value: dict[t.Any, t.Any], out: list[str], depth: int) -> None:
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"a key of type {type(key).__name__} is not a string")
+    for index, key in enumerate(sorted(value, key=_utf16)):
+        out.append("," if index else "{")
+        out.append(encode_basestring(key) + ":")
+        _write(value[key], out, depth + 1)
+    out.append("}" if value else "{}")
