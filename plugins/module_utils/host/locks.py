@@ -26,13 +26,13 @@ class _TooLong(Exception):
 
 
 @contextlib.contextmanager
-def locked(path: str, timeout: float, who: str) -> t.Iterator[None]:
+def locked(path: str, timeout: float, who: str, what: str) -> t.Iterator[None]:
     """Hold ``path`` for the length of the block; wait at most ``timeout`` seconds for it.
 
-    ``who`` tells others who holds the lock. The file and its folder go with the lock if
+    ``who`` tells others who holds the lock, ``what`` is what it stands for. The file and its folder go with the lock if
     nothing else is in the folder. Main thread only: the wait is ended by SIGALRM.
     """
-    fd = _acquire(path, timeout)
+    fd = _acquire(path, timeout, what)
     try:
         _sign(fd, who)
         yield
@@ -40,7 +40,7 @@ def locked(path: str, timeout: float, who: str) -> t.Iterator[None]:
         _release(path, fd)
 
 
-def _acquire(path: str, timeout: float) -> int:
+def _acquire(path: str, timeout: float, what: str) -> int:
     deadline = time.monotonic() + timeout
     while True:
         make_folder(os.path.dirname(path))
@@ -55,7 +55,7 @@ def _acquire(path: str, timeout: float) -> int:
         except _TooLong:
             holder = _holder(fd)
             os.close(fd)
-            raise _busy(path, timeout, holder) from None
+            raise _busy(what, timeout, holder) from None
         except BaseException:
             os.close(fd)
             raise
@@ -102,13 +102,12 @@ def _holder(fd: int) -> dict[str, t.Any]:
         return {}  # it has the lock but has not signed yet
 
 
-def _busy(path: str, timeout: float, holder: dict[str, t.Any]) -> MaqetError:
-    name = os.path.basename(os.path.dirname(path))
+def _busy(what: str, timeout: float, holder: dict[str, t.Any]) -> MaqetError:
     held = "by another task"
     if holder:
         held = f"by {holder['who']} (pid {holder['pid']}) for {max(0, time.time() - holder['since']):.0f} s"
     return MaqetError(
-        f"VM {name} is held {held}; waited {timeout:g} s. Run the tasks one after another, or raise 'timeout'.",
+        f"{what} is held {held}; waited {timeout:g} s. Run the tasks one after another, or raise 'timeout'.",
         "vm_busy",
         holder=holder,
     )

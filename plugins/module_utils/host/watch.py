@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Being told when a file grows: inotify(7), which Python's standard library leaves to the C library."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import types
+import typing as t
+
+_IN_MODIFY = 0x2
+_IN_NONBLOCK = os.O_NONBLOCK
+_IN_CLOEXEC = os.O_CLOEXEC
+
+
+class GrowingFile:
+    """A text file that somebody appends to. ``fd`` is readable when there may be more to :meth:`read`."""
+
+    def __init__(self, path: str) -> None:
+        """Open ``path``; OSError if it is not there."""
+        self._file = open(path, "rb")  # pylint: disable=consider-using-with  # closed by close()
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
+        if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(path), _IN_MODIFY) < 0:
+            number = ctypes.get_errno()
+            self.close()
+            raise OSError(number, os.strerror(number), path)
+
+    def __enter__(self) -> GrowingFile:
+        return self
+
+    def __exit__(self, kind: t.Optional[type], error: t.Optional[BaseException], trace: types.TracebackType) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file and of the watch."""
+        self._file.close()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def read(self) -> bytes:
+        """What has been added since the last call; b'' if nothing."""
+        try:
+            os.read(self.fd, 65536)  # forget the notices so far; what they were about is read below
+        except BlockingIOError:
+            pass
+        return self._file.read()

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""QMP commands as a module asks for them, sent one of two ways with one kind of answer.
+
+``ipc``: the runner judges, records and sends. ``direct``: we do, with the same guard and the same
+log, on a monitor of our own. What is imported only there is imported only then: a task in ``ipc``
+mode pays for nothing of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+
+Answer = t.Dict[str, t.Any]
+
+# The runner ends a command that takes too long; the module waits this much longer for it to say so, in seconds.
+_GRACE = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Commands (``{"execute", "arguments"}`` each), and all that the guard and the audit want to know of them."""
+
+    commands: t.Sequence[t.Mapping[str, t.Any]]
+    seconds: float
+    allow_dangerous: bool = False
+    check: bool = False
+    reason: str = ""
+    context: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    wait_for_event: t.Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A QEMU to speak to without its runner. ``output`` is None for one that is not ours."""
+
+    socket: str
+    name: str
+    audit_log: str
+    output: t.Optional[str] = None
+    uuid: t.Optional[str] = None
+    pid: t.Optional[int] = None
+    start: t.Optional[int] = None
+
+
+def through_runner(path: str, name: str, asked: Asked) -> Answer:
+    """Send ``asked`` to the runner of ``name``: responses, decisions, audit, events. MaqetError as it reports it."""
+    with RunnerClient(path, name, asked.seconds + _GRACE) as client:
+        if asked.wait_for_event and not asked.check:
+            client.subscribe([asked.wait_for_event])
+        answer = client.request(
+            "qmp",
+            commands=[dict(command) for command in asked.commands],
+            allow_dangerous=asked.allow_dangerous,
+            check=asked.check,
+            reason=asked.reason,
+            context=dict(asked.context),
+            timeout=asked.seconds,
+        )
+        if asked.wait_for_event and not asked.check:
+            try:
+                event = client.next_event()
+            except socket.timeout:
+                error = no_event(asked)
+                error.details.update(answer)
+                raise error from None
+            if all(event["seq"] != other["seq"] for other in answer["events"]):
+                answer["events"].append(event)
+        return answer
+
+
+def through_monitor(target: Target, asked: Asked) -> Answer:
+    """The same for ``mode: direct``; the monitor is free again afterwards, whatever happens."""
+    from ansible_collections.maqet.qemu.plugins.module_utils.qmp import guarded
+
+    return guarded.send(target, asked)
+
+
+def no_event(asked: Asked) -> MaqetError:
+    """``wait_timeout`` for an event that did not come."""
+    return MaqetError(
+        f"{asked.wait_for_event} did not come within {asked.seconds:g} s of the command. Raise 'timeout', or check "
+        "the event's name in QEMU's QMP reference.",
+        "wait_timeout",
+    )

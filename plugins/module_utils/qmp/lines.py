@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines over a unix socket, each wait bounded by one deadline for the whole conversation."""
+
+from __future__ import annotations
+
+import socket
+import time
+import types
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE, decode, encode
+
+_CHUNK = 256 * 1024
+
+
+class Deadline:
+    """A moment that a conversation must not pass; ``seconds`` from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left; 0 when it has passed."""
+        return max(0.0, self._end - time.monotonic())
+
+
+class Closed(Exception):
+    """The other side has gone."""
+
+
+class LineSocket:
+    """A connected unix stream that carries JSON objects, one a line."""
+
+    def __init__(self, path: str, deadline: Deadline) -> None:
+        """Connect; OSError if nobody listens, socket.timeout if nobody accepts in time."""
+        self._deadline = deadline
+        self._buffer = bytearray()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            self._arm()
+            self._socket.connect(path)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> LineSocket:
+        return self
+
+    def __exit__(self, kind: t.Optional[type], error: t.Optional[BaseException], trace: types.TracebackType) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def send(self, message: t.Mapping[str, t.Any]) -> None:
+        """Send one message; Closed if the other side has gone."""
+        self._arm()
+        try:
+            self._socket.sendall(encode(message))
+        except (BrokenPipeError, ConnectionResetError):
+            raise Closed() from None
+
+    def receive(self) -> dict[str, t.Any]:
+        """The next message; Closed at its end, socket.timeout at ours, ValueError if it is no message."""
+        searched = 0
+        while True:
+            end = self._buffer.find(b"\n", searched)
+            if end >= 0:
+                line = bytes(self._buffer[:end])
+                del self._buffer[: end + 1]
+                return decode(line)
+            if len(self._buffer) > MAX_LINE:
+                raise ValueError(f"a line of more than {MAX_LINE} bytes")
+            searched = len(self._buffer)
+            self._arm()
+            try:
+                data = self._socket.recv(_CHUNK)
+            except ConnectionResetError:
+                raise Closed() from None
+            if not data:
+                raise Closed()
+            self._buffer += data
+
+    def _arm(self) -> None:
+        left = self._deadline.left()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        self._socket.settimeout(left)

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The language between a module and a runner: one JSON object a line, both ways.
+
+====================  ======================================================================
+server, first         ``{"hello": {"protocol": 1, "vm": …, "uuid": …, "pid": …, "digest": …}}``
+client                ``{"id": 7, "op": "qmp", …}``; ids are the client's, many may be open
+server                ``{"id": 7, "result": {…}}`` or ``{"id": 7, "error": {"error_code": …}}``
+server, subscribed    ``{"event": {"seq": 12, "event": "STOP", "data": {…}, "timestamp": {…}}}``
+====================  ======================================================================
+
+Operations: ``status``; ``subscribe`` (``names`` or null for all, ``since`` a seq or null for now);
+``qmp`` (``commands``: list of ``{"execute", "arguments"}``, ``allow_dangerous``, ``check``,
+``reason``, ``context``, ``timeout``).
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+PROTOCOL = 1
+# QEMU's largest answer today, its schema, is 0.3 MB; a line longer than this is not one of ours.
+MAX_LINE = 64 * 1024 * 1024
+
+
+def encode(message: t.Mapping[str, t.Any]) -> bytes:
+    """One message as one line."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, t.Any]:
+    """The message of one line; ValueError if it is not a JSON object."""
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("not a JSON object")
+    return message

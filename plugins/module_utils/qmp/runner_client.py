@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module's end of the runner's socket: the fast path of ``maqet_qmp``, so it stays small."""
+
+from __future__ import annotations
+
+import socket
+import types
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed, Deadline, LineSocket
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
+
+_REMEDY = (
+    "If QEMU still runs, 'mode: direct' reaches it; 'maqet_vm: state=stopped' or 'state=restarted' puts things in order."
+)
+
+
+class RunnerClient:
+    """A conversation with the runner of one VM. All of it must end within ``seconds``."""
+
+    def __init__(self, path: str, name: str, seconds: float) -> None:
+        """Connect and read the hello; ``runner_unreachable`` if there is no runner, or a stranger."""
+        self._name = name
+        self._deadline = Deadline(seconds)
+        self._id = 0
+        self.events: list[dict[str, t.Any]] = []
+        try:
+            self._lines = LineSocket(path, self._deadline)
+        except (OSError, socket.timeout) as error:
+            raise self._unreachable(f"{path}: {error.strerror or error}") from None
+        try:
+            try:
+                self.hello = self._next()["hello"]
+            except socket.timeout:
+                raise self._unreachable(f"no hello within {seconds:g} s") from None
+            if self.hello["protocol"] != PROTOCOL:
+                raise MaqetError(
+                    f"The runner of VM {name} speaks protocol {self.hello['protocol']}, this module {PROTOCOL}. "
+                    "Use the collection's version that started the VM, or restart the VM.",
+                    "runner_unreachable",
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RunnerClient:
+        return self
+
+    def __exit__(self, kind: t.Optional[type], error: t.Optional[BaseException], trace: types.TracebackType) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._lines.close()
+
+    def request(self, op: str, **fields: t.Any) -> dict[str, t.Any]:
+        """One operation and its result; MaqetError as the runner reports it. Events on the way are kept."""
+        self._id += 1
+        try:
+            self._lines.send({"id": self._id, "op": op, **fields})
+        except Closed:
+            raise self._unreachable("it hung up") from None
+        while True:
+            try:
+                message = self._next()
+            except socket.timeout:
+                raise MaqetError(
+                    f"The runner of VM {self._name} did not answer '{op}' within {self._deadline.seconds:g} s; "
+                    "the outcome is unknown. Raise 'timeout' if the command needs longer.",
+                    "qmp_timeout",
+                ) from None
+            if "event" in message:
+                self.events.append(message["event"])
+            elif message.get("id") == self._id:
+                if "error" in message:
+                    raise MaqetError.from_dict(message["error"])
+                return dict(message["result"])
+
+    def subscribe(self, names: t.Optional[list[str]] = None, since: t.Optional[int] = None) -> None:
+        """Have events sent from now on (or from event number ``since`` on); see ``events``, ``next_event``."""
+        self.request("subscribe", names=names, since=since)
+
+    def next_event(self) -> dict[str, t.Any]:
+        """The next event that has been subscribed to; socket.timeout at the deadline."""
+        if self.events:
+            return self.events.pop(0)
+        while True:
+            message = self._next()
+            if "event" in message:
+                return dict(message["event"])
+
+    def _next(self) -> dict[str, t.Any]:
+        try:
+            return self._lines.receive()
+        except Closed:
+            raise self._unreachable("it hung up") from None
+        except ValueError as error:
+            raise self._unreachable(f"it sent what is not its protocol: {error}") from None
+
+    def _unreachable(self, why: str) -> MaqetError:
+        return MaqetError(f"The runner of VM {self._name} cannot be reached ({why}). {_REMEDY}", "runner_unreachable")

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner as one file: the sources that the module carries, as a zipapp named by their content.
+
+Ansible ships only what a static scan of a module's imports finds, hence :func:`_carried`. Its archive is
+no source to copy (its dates and helpers differ from run to run), so each source is asked of its loader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import typing as t
+import zipfile
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files
+
+_PREFIX = "ansible_collections.maqet.qemu.plugins.module_utils."
+# Everything that runner.daemon reaches; a test compares this list with its imports.
+SOURCES = (
+    "definition.defaults", "definition.disks", "definition.extra_args", "definition.intent", "definition.names",
+    "definition.networks", "definition.render", "definition.render_disks", "definition.render_networks",
+    "definition.sizes", "definition.spelling", "definition.stored", "definition.values",
+    "errors",
+    "guard.arguments", "guard.caller", "guard.canonical", "guard.commands", "guard.gate", "guard.judge", "guard.log",
+    "guard.names", "guard.record", "guard.redact",
+    "host.accel", "host.commands", "host.files", "host.paths", "host.processes", "host.qemu",
+    "qmp.protocol",
+    "runner.daemon", "runner.emulator", "runner.libraries", "runner.report", "runner.server", "runner.service",
+    "runner.session",
+)  # fmt: skip
+_MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
+# Zip archives know no time before 1980; a fixed one makes equal sources equal archives.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def _carried() -> None:
+    """Never called: these imports make Ansible ship the runner with each module that can start one."""
+    # pylint: disable=unused-import,import-outside-toplevel
+    from ansible_collections.maqet.qemu.plugins.module_utils.runner import daemon  # noqa: F401
+
+
+def sources() -> dict[str, str]:
+    """The runner's sources by module name, from a source tree and from a module's payload alike."""
+    return {name: _source(_PREFIX + name) for name in SOURCES}
+
+
+def digest(texts: t.Mapping[str, str]) -> str:
+    """A name for exactly these sources."""
+    whole = hashlib.sha256()
+    for name, text in sorted(texts.items()):
+        for part in (name.encode(), text.encode()):
+            whole.update(len(part).to_bytes(8, "big") + part)
+    return whole.hexdigest()[:16]
+
+
+def install(folder: str) -> tuple[str, str]:
+    """The path and digest of the runner's archive in ``folder``, written if it is not there yet."""
+    texts = sources()
+    name = digest(texts)
+    path = os.path.join(folder, f"runner-{name}.pyz")
+    if not os.path.exists(path):
+        files.make_folder(folder)
+        files.write_atomic(path, archive(texts), 0o644)
+    return path, name
+
+
+def archive(texts: t.Mapping[str, str]) -> bytes:
+    """A zipapp of the sources; the same bytes for the same sources."""
+    data = {f"{(_PREFIX + name).replace('.', '/')}.py": text for name, text in texts.items()}
+    packages = {path.rpartition("/")[0] for path in data}
+    while packages:  # every folder up to the root is a package, for zipimport before Python 3.12 as well
+        data.update({f"{package}/__init__.py": "" for package in packages})
+        packages = {package.rpartition("/")[0] for package in packages} - {""}
+    data["__main__.py"] = _MAIN
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for path, text in sorted(data.items()):
+            entry = zipfile.ZipInfo(path, _DATE)
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            file.writestr(entry, text)
+    return buffer.getvalue()
+
+
+def _source(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    text = spec.loader.get_source(name) if spec and spec.loader and hasattr(spec.loader, "get_source") else None
+    if text is None:
+        raise MaqetError(f"The module came without {name}, a part of the runner.", "runner_failed")
+    return str(text)

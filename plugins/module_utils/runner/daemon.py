@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner of one VM: starts QEMU, owns its main monitor, serves clients, and ends when QEMU ends.
+
+If the runner is ended instead, by whatever signal, QEMU goes on: it was never its prisoner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
+
+log = logging.getLogger("maqet.runner")
+
+
+def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
+    """Run one VM to its end. Exit status 0: it ended; 1: it did not start, and the report says why."""
+    options = _parse(argv)
+    where = Layout(options.state, options.run, options.log, options.scope)
+    paths = where.vm(options.vm)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
+    os.umask(0o077)
+    # Neither our memory nor the guest's may end up in a core file: both hold secrets.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    report = Report(paths, options.launch, options.ready_fd)
+    try:
+        libraries.demand()
+        with _only_runner(paths):
+            asyncio.run(_live(where, paths, report, options.digest))
+    except MaqetError as error:
+        log.error("%s", error)
+        report.failed(error)
+        return 1
+    return 0
+
+
+def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="maqet-runner", description="Runs one QEMU and owns its monitor.")
+    for name in ("vm", "state", "run", "log", "scope", "launch", "digest"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--ready-fd", type=int)
+    return parser.parse_args(argv)
+
+
+@contextlib.contextmanager
+def _only_runner(paths: VmPaths) -> t.Iterator[None]:
+    """A lock on the VM's own folder, which is never replaced while the VM exists."""
+    fd = os.open(paths.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise MaqetError(f"VM {paths.name} already has a runner.", "runner_failed") from None
+    finally:
+        os.close(fd)
+
+
+async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> None:
+    definition = Definition.from_json(files.read_json(paths.definition))
+    loop = asyncio.get_running_loop()
+    ended, stopped = asyncio.Event(), asyncio.Event()
+    qemu = emulator.start(definition, where)
+    loop.add_reader(qemu.pidfd, ended.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    session = Session(definition.name)
+    try:
+        await _connect(session, paths, qemu, ended, stopped)
+        facts = _facts(definition, qemu, session, digest)
+        identity = VmIdentity(
+            definition.name,
+            definition.uuid,
+            qemu.process.pid,
+            qemu.process.start,
+            session.version,
+            paths.monitor_socket,
+        )
+        gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
+        server = Server(Service(session, gate, facts), session, facts["runner"])
+        await server.listen(paths.runner_socket)
+        report.ready(facts)
+        log.info("VM %s runs as QEMU %s, pid %d", definition.name, session.version, qemu.process.pid)
+        await _first(asyncio.create_task(ended.wait()), asyncio.create_task(stopped.wait()))
+        await server.close()
+    except BaseException:
+        qemu.process.kill()
+        raise
+    finally:
+        loop.remove_reader(qemu.pidfd)
+        await session.close()
+    if ended.is_set():
+        _bury(paths, qemu, session)
+    else:
+        log.info("asked to end; QEMU goes on without a runner")
+
+
+async def _connect(
+    session: Session, paths: VmPaths, qemu: emulator.Emulator, ended: asyncio.Event, stopped: asyncio.Event
+) -> None:
+    """Greet QEMU, or find out why it is not there."""
+    connecting = asyncio.create_task(session.connect(paths.monitor_socket))
+    await _first(connecting, asyncio.create_task(ended.wait()), asyncio.create_task(stopped.wait()))
+    error = connecting.exception() if connecting.done() and not connecting.cancelled() else None
+    if connecting.done() and not connecting.cancelled() and error is None:
+        return
+    if stopped.is_set():
+        raise MaqetError("The runner was asked to end before QEMU was ready.", "runner_failed")
+    # The connection breaks a moment before the process is gone; a QEMU that talks nonsense must be ended.
+    if not await _soon(ended):
+        raise MaqetError(f"QEMU's monitor did not come up: {error}", "qemu_failed")
+    raise qemu.failure()
+
+
+async def _soon(ended: asyncio.Event) -> bool:
+    try:
+        await asyncio.wait_for(ended.wait(), 5)
+    except asyncio.TimeoutError:
+        return False
+    return True
+
+
+async def _first(*tasks: asyncio.Task[t.Any]) -> None:
+    """Wait for one of them; cancel the others."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if not task.done():
+            task.cancel()
+
+
+def _facts(definition: Definition, qemu: emulator.Emulator, session: Session, digest: str) -> dict[str, t.Any]:
+    """What the status says, and never changes while the VM runs."""
+    own = processes.of_pid(os.getpid())
+    return {
+        "vm": definition.name,
+        "uuid": definition.uuid,
+        "boot_id": processes.boot_id(),
+        "started": time.time(),
+        "runner": {
+            "pid": os.getpid(),
+            "start": own.start if own else 0,
+            "digest": digest,
+            "python": sys.executable,
+            "python_version": ".".join(map(str, sys.version_info[:3])),
+        },
+        "qemu": {
+            "pid": qemu.process.pid,
+            "start": qemu.process.start,
+            "version": session.version,
+            "binary": qemu.binary,
+            "accel": qemu.accel,
+        },
+    }
+
+
+def _bury(paths: VmPaths, qemu: emulator.Emulator, session: Session) -> None:
+    """QEMU has ended: say how, and leave nothing in the run folder but what a task may hold there."""
+    status = qemu.exit_status()
+    shutdowns = [event.get("data", {}) for event in session.events(0) if event["event"] == "SHUTDOWN"]
+    reason = shutdowns[-1].get("reason") if shutdowns else None
+    files.write_json(paths.last_exit, {"status": status, "reason": reason, "time": time.time()})
+    log.info("QEMU ended with status %d (%s)", status, reason or "no word from the guest")
+    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.vnc_socket, paths.status):
+        files.remove(path)
+    with contextlib.suppress(OSError):  # a task holds its lock in there, and will remove the folder
+        os.rmdir(paths.run)

@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starting QEMU so that nothing of it is lost: its monitors are listening before it runs.
+
+QEMU gets both monitor sockets as listening descriptors. So the first connection needs no waiting
+for a file to appear, and if QEMU dies before it answers, the connection ends at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, files, processes, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+
+# QEMU needs nothing of our environment; what it gets is what its libraries look for.
+_KEPT = ("PATH", "HOME", "LANG", "XDG_RUNTIME_DIR", "TMPDIR")
+
+
+class Emulator:
+    """A QEMU that we started: its process, and what it was started as."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], binary: str, accelerator: str, paths: VmPaths) -> None:
+        self._popen = popen
+        self._paths = paths
+        self.binary = binary
+        self.accel = accelerator
+        self.pidfd = os.pidfd_open(popen.pid)
+        process = processes.of_pid(popen.pid)
+        if process is None:  # gone within microseconds: no more to say than its log
+            raise self.failure()
+        self.process = process
+
+    def exit_status(self) -> int:
+        """Wait for its end; the status as subprocess has it, negative for a signal."""
+        return self._popen.wait()
+
+    def failure(self) -> MaqetError:
+        """Why it did not come up, in its own last words."""
+        words = files.tail(self._paths.qemu_log)
+        status = self.exit_status()
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        return MaqetError(
+            f"QEMU {how} before it was ready. Its last words: {words or '(none)'}",
+            "qemu_failed",
+            qemu_status=status,
+            qemu_log=words,
+        )
+
+
+def start(definition: Definition, where: Layout) -> Emulator:
+    """Start QEMU for ``definition``, paused, with both monitors listening; QEMU outlives its caller."""
+    paths = where.vm(definition.name)
+    wanted = effective(definition.intent, os.uname().machine)
+    binary = qemu.find_binary(wanted["arch"])
+    accelerator = accel.resolve(wanted["accel"], wanted["arch"], binary, where.cache)
+    for log in (paths.serial_log, paths.qemu_log):
+        files.rotate(log)
+    files.make_folder(paths.output)
+    with contextlib.ExitStack() as stack:
+        monitor = stack.enter_context(_listen(paths.monitor_socket))
+        direct = stack.enter_context(_listen(paths.direct_socket))
+        place = Place(
+            name=definition.name,
+            uuid=definition.uuid,
+            binary=binary,
+            accel=accelerator,
+            monitor_fd=monitor.fileno(),
+            direct_fd=direct.fileno(),
+            serial_log=paths.serial_log,
+            vnc_socket=paths.vnc_socket,
+            host_arch=os.uname().machine,
+            disks=definition.files,
+        )
+        log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        stack.callback(os.close, log_fd)
+        popen = _spawn(command_line(definition.intent, place), log_fd, (monitor.fileno(), direct.fileno()), paths.output)
+    return Emulator(popen, binary, accelerator, paths)
+
+
+def _spawn(argv: t.Sequence[str], log_fd: int, passed: tuple[int, ...], folder: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=log_fd,
+        stderr=log_fd,
+        pass_fds=passed,
+        cwd=folder,
+        env={key: os.environ[key] for key in _KEPT if key in os.environ},
+        start_new_session=True,
+    )
+
+
+def _listen(path: str) -> socket.socket:
+    """A listening unix socket that only its owner may use (the umask of the runner is 077)."""
+    files.remove(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listening.bind(path)
+        listening.listen()
+    except BaseException:
+        listening.close()
+        raise
+    return listening

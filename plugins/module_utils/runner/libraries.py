@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The libraries of the runner, imported in one place so that a host without them gets a sentence, not a traceback."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+
+try:
+    from qemu.qmp import ExecuteError, QMPClient, QMPError
+except ImportError:
+    ExecuteError = QMPError = Exception  # type: ignore[misc,assignment]
+    QMPClient = t.Any  # type: ignore[misc,assignment]
+
+# Import name and name on PyPI. PyYAML reads the policy file, psutil the processes around a VM.
+_NEEDED = (("qemu.qmp", "qemu.qmp"), ("psutil", "psutil"), ("yaml", "PyYAML"))
+
+__all__ = ["ExecuteError", "QMPClient", "QMPError", "demand"]
+
+
+def demand() -> None:
+    """``libraries_missing`` with the remedy, unless all are there."""
+    missing = [package for module, package in _NEEDED if not _there(module)]
+    if missing:
+        raise MaqetError(
+            f"The runner's Python, {sys.executable}, lacks {', '.join(missing)}. Apply the role maqet.qemu.hypervisor, "
+            f"which makes a virtual environment for it, or: {sys.executable} -m pip install {' '.join(missing)}",
+            "libraries_missing",
+            missing=missing,
+            python=sys.executable,
+        )
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent package is missing
+        return False

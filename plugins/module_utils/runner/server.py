@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner's socket: hello, then requests side by side, answers as they come, events to those who asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller, caller_of
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE, PROTOCOL, decode, encode
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event, Session
+
+log = logging.getLogger("maqet.server")
+
+# A subscriber that reads nothing while this much waits for it is cut off; the others must not pay for it.
+_MAX_BEHIND = MAX_LINE
+
+
+class Server:
+    """Listens for clients; each gets a :class:`_Conversation`."""
+
+    def __init__(self, service: Service, session: Session, hello: t.Mapping[str, t.Any]) -> None:
+        self._service = service
+        self._session = session
+        self._hello = {"hello": {"protocol": PROTOCOL, **hello}}
+        self._open: set[asyncio.Task[t.Any]] = set()
+        self._server: t.Optional[asyncio.AbstractServer] = None
+
+    async def listen(self, path: str) -> None:
+        """Open the socket; the umask of the runner keeps others out."""
+        self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE)
+
+    async def close(self) -> None:
+        """Take no more clients, give those who wait for an answer theirs, and hang up."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._open):
+            task.cancel()
+        if self._open:
+            await asyncio.wait(self._open)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            await _Conversation(self._service, self._session, reader, writer).run(self._hello)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._open.discard(task)
+            writer.close()
+
+
+class _Conversation:
+    """One client. What the kernel says of it is taken once, when it connects."""
+
+    def __init__(
+        self, service: Service, session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._service = service
+        self._session = session
+        self._reader = reader
+        self._writer = writer
+        self._requests: set[asyncio.Task[None]] = set()
+        self._names: t.Optional[frozenset[str]] = None
+        self._peer = _peer(writer.get_extra_info("socket"))
+
+    async def run(self, hello: t.Mapping[str, t.Any]) -> None:
+        """Serve until the client hangs up. What it had asked for goes on: QEMU may have it already."""
+        self._send(hello)
+        try:
+            while line := await self._reader.readline():
+                task = asyncio.create_task(self._answer(line))
+                self._requests.add(task)
+                task.add_done_callback(self._requests.discard)
+        except ValueError as error:  # longer than MAX_LINE: there is no next line to find
+            log.warning("client %s hung up on: %s", self._peer[0], error)
+        finally:
+            self._session.unlisten(self._event)
+            if self._requests:
+                await asyncio.wait(self._requests)
+            with contextlib.suppress(ConnectionError):
+                await self._writer.drain()
+
+    async def _answer(self, line: bytes) -> None:
+        number = None
+        try:
+            message = _parse(line)
+            number = message.get("id")
+            answer = {"id": number, "result": await self._perform(message)}
+        except MaqetError as error:
+            answer = {"id": number, "error": error.as_dict()}
+        except Exception as error:  # pylint: disable=broad-except  # one request must not end the runner
+            log.exception("request failed")
+            answer = {"id": number, "error": {"error_code": "internal", "message": f"the runner failed: {error!r}"}}
+        self._send(answer)
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
+
+    async def _perform(self, message: dict[str, t.Any]) -> dict[str, t.Any]:
+        op = message.get("op")
+        if op == "qmp":
+            return await self._service.qmp(message, self._caller(message))
+        if op == "status":
+            return await self._service.status()
+        if op == "subscribe":
+            return self._subscribe(message)
+        raise MaqetError(f"The runner has no operation {op!r}.", "invalid_request")
+
+    def _caller(self, message: t.Mapping[str, t.Any]) -> Caller:
+        """Who asks: the kernel's word for the process, and beside it what the client asserts."""
+        pid, uid, gid = self._peer
+        context = message.get("context")
+        return caller_of(pid, uid, gid, context if isinstance(context, dict) else {}, peer=True)
+
+    def _subscribe(self, message: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        names, since = message.get("names"), message.get("since")
+        self._names = None if names is None else frozenset(names)
+        self._session.unlisten(self._event)
+        for event in self._session.events(since) if isinstance(since, int) else ():
+            self._event(event)
+        self._session.listen(self._event)
+        return {"last_event": self._session.last_event}
+
+    def _event(self, event: Event) -> None:
+        if self._names is not None and event["event"] not in self._names:
+            return
+        if self._writer.transport.get_write_buffer_size() > _MAX_BEHIND:
+            log.warning("client %s does not read its events: cut off", self._peer[0])
+            self._writer.transport.abort()
+            return
+        self._send({"event": event})
+
+    def _send(self, message: t.Mapping[str, t.Any]) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(encode(message))
+
+
+def _parse(line: bytes) -> dict[str, t.Any]:
+    try:
+        return decode(line)
+    except ValueError as error:
+        raise MaqetError(f"The runner reads one JSON object a line: {error}.", "invalid_request") from None
+
+
+def _peer(connected: socket.socket) -> tuple[int, int, int]:
+    """pid, uid and gid of the process at the other end, from the kernel: SO_PEERCRED in unix(7)."""
+    size = struct.calcsize("3i")
+    return t.cast(
+        "tuple[int, int, int]", struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    )

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a client may ask of a runner. Every QMP command on its way to QEMU passes through :meth:`Service.qmp`."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate, Outcome
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Refused, Session
+
+# A client that says nothing of time gets this many seconds for all its commands.
+DEFAULT_TIMEOUT = 30.0
+
+Answer = t.Dict[str, t.Any]
+
+
+@dataclasses.dataclass
+class _Batch:
+    """What has come of a list of commands so far; all of it is returned, also when one fails."""
+
+    decisions: list[Answer] = dataclasses.field(default_factory=list)
+    responses: list[t.Any] = dataclasses.field(default_factory=list)
+    audit: list[Answer] = dataclasses.field(default_factory=list)
+
+    def fail(self, error: MaqetError, events: list[Answer]) -> MaqetError:
+        """The same error, with everything that had happened before it."""
+        error.details = {**vars(self), "events": events, **error.details}
+        return error
+
+
+class Service:
+    """One VM's operations. ``facts`` are those of the status that never change."""
+
+    def __init__(self, session: Session, gate: Gate, facts: t.Mapping[str, t.Any]) -> None:
+        self._session = session
+        self._gate = gate
+        self._facts = facts
+
+    async def status(self) -> Answer:
+        """What runs here, and QEMU's own word for how it is doing."""
+        return {**self._facts, "run_state": await self._session.run_state(), "last_event": self._session.last_event}
+
+    async def qmp(self, message: t.Mapping[str, t.Any], caller: Caller) -> Answer:
+        """Judge all commands, then send them one after another; the first failure ends the list."""
+        requests = _requests(message)
+        reason, check = str(message.get("reason") or ""), bool(message.get("check"))
+        verdicts = await asyncio.to_thread(self._gate.admit, requests, caller, reason, check)
+        batch = _Batch(decisions=[verdict.as_dict() for verdict in verdicts])
+        if check:
+            return {**vars(batch), "events": []}
+        end = time.monotonic() + float(message.get("timeout") or DEFAULT_TIMEOUT)
+        since = self._session.last_event
+        for request in requests:
+            try:
+                await self._one(request, caller, reason, max(0.0, end - time.monotonic()), batch)
+            except MaqetError as error:
+                raise batch.fail(error, self._session.events(since)) from None
+        return {**vars(batch), "events": self._session.events(since)}
+
+    async def _one(self, request: Request, caller: Caller, reason: str, seconds: float, batch: _Batch) -> None:
+        _verdict, ticket = await asyncio.to_thread(self._gate.ask, request, caller, reason)
+        assert ticket is not None
+        outcome = Outcome("success")
+        try:
+            response = await self._session.execute(ticket.command, ticket.arguments, seconds)
+            batch.responses.append(response)
+        except Refused as error:
+            outcome = Outcome("failed", error.error_class, error.desc)
+            raise MaqetError(
+                f"QEMU refused {request.command}: {error.error_class}: {error.desc}",
+                "qmp_error",
+                command=request.command,
+                qmp_class=error.error_class,
+                qmp_desc=error.desc,
+            ) from None
+        except MaqetError as error:
+            outcome = Outcome("failed", error.error_code, str(error))
+            raise
+        finally:
+            batch.audit += await asyncio.to_thread(self._gate.close, ticket, outcome)
+
+
+def _requests(message: t.Mapping[str, t.Any]) -> list[Request]:
+    commands = message.get("commands")
+    if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
+        raise MaqetError("'commands' must be a list of {execute, arguments}.", "invalid_request")
+    consent = message.get("allow_dangerous") is True
+    return [Request(command.get("execute"), command.get("arguments") or {}, consent) for command in commands]

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner's conversation with QEMU's main monitor: commands, and events kept for whoever comes later."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import ExecuteError, QMPClient, QMPError
+
+# Enough for a client that comes late to see how the VM got where it is.
+KEPT_EVENTS = 1000
+
+Event = t.Dict[str, t.Any]
+
+
+class Refused(Exception):
+    """QEMU's own refusal: its error class and text."""
+
+    def __init__(self, error_class: str, desc: str) -> None:
+        super().__init__(desc)
+        self.error_class = error_class
+        self.desc = desc
+
+
+class Session:
+    """The main monitor. Events get a number each, from 1; the last thousand are kept."""
+
+    def __init__(self, name: str) -> None:
+        self._client = QMPClient(name, readbuflen=MAX_LINE)
+        # The library logs whole messages at DEBUG and INFO, and messages hold passwords.
+        self._client.logger = logging.getLogger("maqet.qmp")
+        self._client.logger.setLevel(logging.WARNING)
+        self._kept: collections.deque[Event] = collections.deque(maxlen=KEPT_EVENTS)
+        self._listeners: set[t.Callable[[Event], None]] = set()
+        self._pump: t.Optional[asyncio.Task[None]] = None
+        self._unfinished: set[asyncio.Task[t.Any]] = set()
+        self.last_event = 0
+        self.version = "unknown"
+        self.commands: frozenset[str] = frozenset()
+
+    async def connect(self, path: str) -> None:
+        """Greet QEMU and learn what it is; QMPError if it does not come up."""
+        await self._client.connect(path)
+        self._pump = asyncio.create_task(self._collect())
+        numbers = (await self._ask("query-version"))["qemu"]
+        self.version = f"{numbers['major']}.{numbers['minor']}.{numbers['micro']}"
+        self.commands = frozenset(command["name"] for command in await self._ask("query-commands"))
+
+    async def close(self) -> None:
+        """Hang up, also on a QEMU that is gone."""
+        if self._pump is not None:
+            self._pump.cancel()
+        with contextlib.suppress(QMPError, OSError, EOFError):
+            await self._client.disconnect()
+
+    async def run_state(self) -> str:
+        """QEMU's own word for what the VM does (RunState in its QMP reference)."""
+        return str((await self._ask("query-status"))["status"])
+
+    async def execute(self, command: str, arguments: t.Mapping[str, t.Any], seconds: float) -> t.Any:
+        """One command: its answer, Refused, or MaqetError when the outcome is unknown.
+
+        The wait ends after ``seconds``, the command does not: QEMU has no way to take it back, so
+        its answer is still awaited, and dropped.
+        """
+        task = asyncio.ensure_future(self._client.execute(command, dict(arguments) or None))
+        self._unfinished.add(task)
+        task.add_done_callback(self._forget)
+        done, _pending = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            raise MaqetError(
+                f"QEMU did not answer {command} within {seconds:g} s; the outcome is unknown. "
+                "Raise 'timeout' if the command needs longer.",
+                "qmp_timeout",
+                command=command,
+            )
+        try:
+            return task.result()
+        except ExecuteError as error:
+            raise Refused(error.error.class_, error.error.desc) from None
+        except (QMPError, OSError, EOFError) as error:
+            raise MaqetError(
+                f"QEMU went away before it answered {command}; the outcome is unknown ({error}).",
+                "qemu_gone",
+                command=command,
+            ) from None
+
+    def events(self, since: int) -> list[Event]:
+        """The kept events with a number above ``since``."""
+        return [event for event in self._kept if event["seq"] > since]
+
+    def listen(self, listener: t.Callable[[Event], None]) -> None:
+        """Call ``listener`` with each event from now on."""
+        self._listeners.add(listener)
+
+    def unlisten(self, listener: t.Callable[[Event], None]) -> None:
+        """Stop calling it."""
+        self._listeners.discard(listener)
+
+    def _forget(self, task: asyncio.Task[t.Any]) -> None:
+        self._unfinished.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, so that asyncio does not complain of a late refusal
+
+    async def _ask(self, command: str) -> t.Any:
+        return await self._client.execute(command)
+
+    async def _collect(self) -> None:
+        async for message in self._client.events:
+            self.last_event += 1
+            event = {"seq": self.last_event, **message}
+            self._kept.append(event)
+            for listener in list(self._listeners):
+                listener(event)

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only door between our rooms and Ansible: the argument spec's common pieces, results, and the error boundary."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+
+# Filled in by our action plugin: who runs which task from where. Asserted by the controller, recorded as such.
+CONTEXT = "_context"
+HIDDEN: dict[str, t.Any] = {CONTEXT: {"type": "dict"}}
+
+
+class Task:
+    """One run of a module."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self.params: dict[str, t.Any] = module.params
+        self.check: bool = module.check_mode
+
+    @property
+    def context(self) -> dict[str, t.Any]:
+        """What the audit records as the controller's word: host, user, task, play, and where ssh came from."""
+        context = dict(self.params.get(CONTEXT) or {})
+        context["module"] = getattr(self._module, "_name", None)
+        job = getattr(self._module, "_target_log_info", None)
+        if job:
+            context["job"] = job
+        if os.environ.get("SSH_CONNECTION"):
+            context["address"] = os.environ["SSH_CONNECTION"].split()[0]
+        return {key: value for key, value in context.items() if value}
+
+    @property
+    def who(self) -> str:
+        """This task in a few words, for whoever waits for it."""
+        context = self.context
+        task = f" (task '{context['task']}')" if context.get("task") else ""
+        return f"{context['module']}{task}"
+
+    def conceal(self, shown: t.Mapping[str, t.Any], secrets: t.Iterable[str]) -> None:
+        """Return options as ``shown`` and mask ``secrets`` wherever else they occur in the result.
+
+        An option with ``no_log`` keeps its values out of syslog, but would also have Ansible mask every
+        answer that contains one of them, however harmless: once we know better, that set is replaced.
+        """
+        self._module.no_log_values = {secret for secret in secrets if secret}
+        self._shown = {**self.params, **shown}
+
+    def warn(self, text: str) -> None:
+        """A warning that the user sees under the task."""
+        self._module.warn(text)
+
+    def exit(self, result: t.Mapping[str, t.Any]) -> t.NoReturn:
+        """The end of a task that did what it should."""
+        self._module.exit_json(**result, invocation=self._invocation())
+
+    def fail(self, error: MaqetError) -> t.NoReturn:
+        """The end of a task that did not: the message, its stable word, and what had happened so far."""
+        details = {"changed": False, **error.details}
+        self._module.fail_json(msg=str(error), error_code=error.error_code, invocation=self._invocation(), **details)
+
+    _shown: t.Optional[dict[str, t.Any]] = None
+
+    def _invocation(self) -> dict[str, t.Any]:
+        shown = dict(self.params if self._shown is None else self._shown)
+        shown.pop(CONTEXT, None)
+        return {"module_args": shown}
+
+
+def run(spec: t.Mapping[str, t.Any], body: t.Callable[[Task], t.Mapping[str, t.Any]], **rules: t.Any) -> None:
+    """Run ``body`` as a module with ``spec``: the error boundary of every module. ``rules`` as AnsibleModule has them."""
+    task = Task(AnsibleModule(argument_spec={**spec, **HIDDEN}, supports_check_mode=True, **rules))
+    try:
+        result = body(task)
+    except MaqetError as error:
+        task.fail(error)
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        task.fail(MaqetError(f"The host refused: {what}.", "host_error", errno=error.errno))
+    task.exit(result)

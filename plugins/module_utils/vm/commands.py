@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``maqet_qmp`` does: check the names, choose the way, send, and say what went wrong in words."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import check_name
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, secrets
+from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
+    Answer,
+    Asked,
+    Target,
+    through_monitor,
+    through_runner,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import target
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, demand
+
+# Commands of these classes change nothing, so neither does a task that sends no others.
+_HARMLESS = ("read", "introspect")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One task's options, checked. ``single``: it gave ``command``, and expects one response."""
+
+    asked: Asked
+    single: bool
+    vm: t.Optional[str]
+    socket: t.Optional[str]
+    direct: bool
+    who: str
+
+
+def shown(params: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], set[str]]:
+    """The options as a result may repeat them, and the secrets that it must not."""
+    clean: dict[str, t.Any] = {}
+    hidden: set[str] = set()
+    if params["arguments"]:
+        clean["arguments"] = redact(params["command"], params["arguments"])[0]
+        hidden |= secrets(params["command"], params["arguments"])
+    if params["commands"]:
+        clean["commands"] = []
+        for item in params["commands"]:
+            arguments = item.get("arguments") or {}
+            clean["commands"].append({**item, "arguments": redact(item["command"], arguments)[0]})
+            hidden |= secrets(item["command"], arguments)
+    return clean, hidden
+
+
+def checked(params: t.Mapping[str, t.Any], check: bool, context: t.Mapping[str, t.Any], who: str) -> Plan:
+    """The task's options, refused where they cannot be; no VM has been looked at."""
+    single = params["commands"] is None
+    items = [{"command": params["command"], "arguments": params["arguments"]}] if single else params["commands"]
+    if params["timeout"] <= 0:
+        raise invalid_option("timeout", params["timeout"], "is no time to wait", "Give seconds, more than 0")
+    commands = [{"execute": check_name(item["command"]), "arguments": item["arguments"] or {}} for item in items]
+    asked = Asked(
+        commands,
+        params["timeout"],
+        params["allow_dangerous"],
+        check,
+        params["reason"],
+        context,
+        params["wait_for_event"],
+    )
+    direct = params["mode"] == "direct" or params["socket"] is not None
+    return Plan(asked, single, params["vm"], params["socket"], direct, who)
+
+
+def run(plan: Plan) -> Answer:
+    """Send a task's commands and return its result; MaqetError carries what had been done until then."""
+    try:
+        answer = _send(plan)
+    except MaqetError as error:
+        error.details["changed"] = any(
+            _changes(plan, index) for index in range(len(error.details.get("responses", [])))
+        )
+        raise
+    changed = any(_changes(plan, index) for index in range(len(plan.asked.commands)))
+    return {"changed": changed, **(_one(answer) if plan.single else answer)}
+
+
+def warnings(result: Answer, plan: Plan) -> list[str]:
+    """What the user should see of commands that are allowed but not harmless."""
+    decisions = result.get("decisions") or [result["decision"]]
+    return [
+        f"{command['execute']} is of the class {decision['class']}; it is audited as a warning."
+        for command, decision in zip(plan.asked.commands, decisions)
+        if decision["level"] == "warning"
+    ]
+
+
+def _changes(plan: Plan, index: int) -> bool:
+    return class_of(plan.asked.commands[index]["execute"]) not in _HARMLESS
+
+
+def _one(answer: Answer) -> Answer:
+    single = {"decision": answer["decisions"][0], "audit": answer["audit"], "events": answer["events"]}
+    return {**single, "response": answer["responses"][0]} if answer["responses"] else single
+
+
+def _send(plan: Plan) -> Answer:
+    where = layout()
+    if plan.socket is not None:
+        return _direct(_stranger(where, plan.socket), where, plan)
+    paths = where.vm(check_vm_name(plan.vm))
+    if plan.direct:
+        return _direct(target(paths, _demand(where, paths, plan)), where, plan)
+    try:
+        return through_runner(paths.runner_socket, paths.name, plan.asked)
+    except MaqetError as error:
+        if error.error_code == "runner_unreachable":
+            _demand(where, paths, plan)  # no such VM, or one that does not run: then that is the error
+        raise
+
+
+def _demand(where: Layout, paths: VmPaths, plan: Plan) -> Actual:
+    return demand(where, paths.name, plan.asked.seconds, look=False)
+
+
+def _stranger(where: Layout, path: str) -> Target:
+    """A QEMU of somebody else: its log is named by its socket, as no VM of ours can be named."""
+    name = "@" + os.path.abspath(path).strip("/").replace("/", "-")
+    return Target(path, name, os.path.join(where.log, f"{name}.audit.jsonl"))
+
+
+def _direct(to: Target, where: Layout, plan: Plan) -> Answer:
+    """A monitor serves one client at a time, so we queue for it, among ourselves at least."""
+    lock = os.path.join(where.run, f"@direct-{to.name}", "lock")
+    what = f"The direct monitor of {to.name}"
+    with contextlib.nullcontext() if plan.asked.check else locked(lock, plan.asked.seconds, plan.who, what):
+        return through_monitor(to, plan.asked)

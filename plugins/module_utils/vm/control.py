@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands that our own modules send to a VM: through its runner, or past a runner that is gone."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Asked, Target, through_monitor, through_runner
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
+
+
+class Control:
+    """Sends commands of one task to one VM and keeps their audit records."""
+
+    def __init__(self, paths: VmPaths, reason: str, context: t.Mapping[str, t.Any]) -> None:
+        self._paths = paths
+        self._reason = reason
+        self._context = context
+        self.audit: list[dict[str, t.Any]] = []
+
+    def send(self, actual: Actual, command: str, seconds: float) -> t.Any:
+        """One command without arguments, guarded and audited like any other; its response."""
+        asked = Asked([{"execute": command}], seconds, reason=self._reason, context=self._context)
+        try:
+            if actual.runner is not None and actual.runner.alive():
+                answer = through_runner(self._paths.runner_socket, self._paths.name, asked)
+            else:
+                answer = through_monitor(target(self._paths, actual), asked)
+        except MaqetError as error:
+            self.audit += error.details.get("audit", [])
+            raise
+        self.audit += answer["audit"]
+        return answer["responses"][0]
+
+
+def target(paths: VmPaths, actual: Actual) -> Target:
+    """The direct monitor of a VM of ours."""
+    return Target(
+        paths.direct_socket,
+        paths.name,
+        paths.audit_log,
+        paths.output,
+        actual.facts.get("uuid"),
+        actual.qemu.pid if actual.qemu else None,
+        actual.qemu.start if actual.qemu else None,
+    )

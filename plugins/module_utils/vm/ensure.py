@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making a VM be what is desired: observe, plan, then carry out the plan, or take back what was begun."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+import uuid
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference, diff
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import launch
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, preflight
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, plan, plan_absent
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience, stop, sweep
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
+
+
+@dataclasses.dataclass(frozen=True)
+class Desired:
+    """What one task asks of one VM. ``given`` is the normalised part of the definition that it manages."""
+
+    name: str
+    state: str
+    given: t.Mapping[str, t.Any]
+    patience: Patience
+    allow_restart: bool = False
+    purge: bool = False
+    waits: t.Sequence[Wait] = ()
+
+
+@dataclasses.dataclass
+class _Work:
+    """A plan and what carrying it out needs and yields."""
+
+    actions: list[Action]
+    definition: t.Optional[Definition]
+    jobs: list[disks.Job]
+    difference: Difference
+    stop_steps: list[str] = dataclasses.field(default_factory=list)
+    events: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+
+
+class Ensure:
+    """One VM on its way to :class:`Desired`. First :meth:`decide`, which changes nothing, then :meth:`perform`."""
+
+    def __init__(self, where: Layout, desired: Desired, control: Control) -> None:
+        self._where = where
+        self._desired = desired
+        self._control = control
+        self._paths = where.vm(desired.name)
+        self._undo: list[t.Callable[[], None]] = []
+        self.actual = Actual()
+        self.work = _Work([], None, [], Difference())
+
+    def decide(self) -> list[Action]:
+        """Observe and plan; every reason not to begin is found here."""
+        desired = self._desired
+        self.actual = observe(self._where, desired.name, desired.patience.timeout)
+        stored = self.actual.definition
+        now = Situation(stored is not None, self.actual.run_state if self.actual.qemu else None)
+        if desired.state == "absent":
+            self.work.actions = plan_absent(now, self.owned(), desired.purge)
+            return self.work.actions
+        if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
+            raise not_found(self._where, desired.name)
+        intent = merge(stored.intent if stored else {}, desired.given)
+        difference = diff(stored.intent if stored else {}, intent, os.uname().machine)
+        resolved = disks.resolve(intent.get("disks", ()), stored, self._paths)
+        actions = plan(desired.state, now, difference, resolved.jobs, desired.allow_restart)
+        if difference or stored is None or any(action.kind == "start" for action in actions):
+            preflight.check_definition(intent, self._where)
+        if any(action.kind == "start" for action in actions) and not now.runs:
+            preflight.check_start(intent)
+        identity = stored.uuid if stored else str(uuid.uuid4())
+        definition = Definition(desired.name, identity, intent, resolved.files)
+        self.work = _Work(actions, definition, resolved.jobs, difference)
+        return actions
+
+    def perform(self) -> None:
+        """Carry out the plan, then wait for what the task waits for. A failure before the guest runs is taken back."""
+        watch: t.Optional[Watch] = None
+        try:
+            try:
+                for action in self.work.actions:
+                    if watch is None and action.kind == "resume":
+                        watch = self._watch()
+                    self._step(action)
+            except BaseException:
+                self._take_back()
+                raise
+            if self._desired.waits:
+                watch = watch or self._watch()
+                for wait in self._desired.waits:
+                    watch.wait(wait)
+        finally:
+            if watch is not None:
+                self.work.events = watch.events
+                watch.close()
+            with contextlib.suppress(MaqetError):
+                self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
+
+    def _step(self, action: Action) -> None:
+        {
+            "stop": self._stop,
+            "create_disk": self._disk,
+            "grow_disk": self._disk,
+            "define": self._define,
+            "redefine": self._define,
+            "start": self._start,
+            "resume": lambda _action: self._send("cont"),
+            "pause": lambda _action: self._send("stop"),
+            "delete_disk": lambda gone: files.remove(gone.detail["path"]),
+            "undefine": self._undefine,
+        }[action.kind](action)
+
+    def _watch(self) -> Watch:
+        if self.actual.qemu is None:
+            raise MaqetError(
+                f"wait_for: VM {self._desired.name} does not run. Use state: running with it.", "vm_not_running"
+            )
+        return Watch(self._paths, self.actual, self._desired.waits, self._desired.patience.timeout)
+
+    def _send(self, command: str) -> None:
+        self._control.send(self.actual, command, self._desired.patience.timeout)
+
+    def _stop(self, _action: Action) -> None:
+        self.work.stop_steps = stop(self._control, self._paths, self.actual, self._desired.patience)
+        self.actual = Actual(self.actual.definition)
+
+    def _disk(self, action: Action) -> None:
+        job = next(job for job in self.work.jobs if job.disk == action.detail["disk"])
+        self._made_home()
+        disks.perform(job)
+        self._undo.append(lambda: disks.undo(job))
+
+    def _define(self, _action: Action) -> None:
+        assert self.work.definition is not None
+        before = self.actual.definition
+        self._made_home()
+        files.write_json(self._paths.definition, self.work.definition.to_json())
+        if before is None:
+            self._undo.append(lambda: files.remove(self._paths.definition))
+        else:
+            self._undo.append(lambda: files.write_json(self._paths.definition, before.to_json()))
+        self.actual = dataclasses.replace(self.actual, definition=self.work.definition)
+
+    def _made_home(self) -> None:
+        if not os.path.isdir(self._paths.home):
+            files.make_folder(self._paths.home)
+            self._undo.append(lambda: files.remove(self._paths.home))
+
+    def _start(self, _action: Action) -> None:
+        sweep(self._paths, self.actual)
+        try:
+            status = launch(self._where, self._desired.name, self._desired.patience.timeout)
+        except MaqetError:
+            sweep(self._paths, Actual())
+            raise
+        self._undo.clear()  # from here on the VM is there, and what happens to it is its own life
+        self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
+        if self.actual.qemu is None:
+            raise MaqetError(f"VM {status['vm']} ended right after its start.", "vm_exited")
+
+    def _undefine(self, _action: Action) -> None:
+        """The definition goes first: from then on the VM is gone, whatever is left of its files."""
+        files.remove(self._paths.definition)
+        sweep(self._paths, self.actual)
+        for path in (self._paths.serial_log, self._paths.qemu_log, self._paths.last_exit, self._paths.runner_log):
+            for name in (path, f"{path}.1"):
+                files.remove(name)
+        if self._desired.purge:
+            files.remove(self._paths.output)
+        for folder in (self._paths.output, self._paths.disks, self._paths.home):
+            with contextlib.suppress(OSError):  # not empty: what is in it is the user's
+                os.rmdir(folder)
+
+    def owned(self) -> list[str]:
+        """The images in the VM's own folder, also of disks that it no longer has; not a file that is only used."""
+        definition = self.actual.definition
+        used = {file.path for file in definition.files.values() if not file.owned} if definition else set()
+        try:
+            paths = sorted(os.path.join(self._paths.disks, name) for name in os.listdir(self._paths.disks))
+        except FileNotFoundError:
+            return []
+        return [path for path in paths if path not in used]
+
+    def _take_back(self) -> None:
+        """Newest first. What cannot be taken back must not hide why we are here."""
+        for step in reversed(self._undo):
+            with contextlib.suppress(OSError):
+                step()

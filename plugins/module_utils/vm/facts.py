@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Facts of a VM, as modules return them under ``vm``."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, load, observe
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, executes
+
+
+def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
+    """Everything that is known of a VM without asking more of it. Values that do not apply are None."""
+    known, definition = actual.facts, actual.definition
+    qemu = known.get("qemu", {})
+    runs = actual.qemu is not None
+    return {
+        "name": paths.name,
+        "status": actual.status,
+        "uuid": definition.uuid if definition else known.get("uuid"),
+        "definition": definition.intent if definition else None,
+        "disks": {name: file.path for name, file in definition.files.items()} if definition else {},
+        "qemu_pid": actual.qemu.pid if actual.qemu else None,
+        "runner_pid": actual.runner.pid if actual.runner else None,
+        "qemu_version": qemu.get("version"),
+        "qemu_binary": qemu.get("binary"),
+        "accel": qemu.get("accel"),
+        "uptime": round(time.time() - known["started"], 1) if runs else None,
+        "sockets": {"runner": paths.runner_socket, "direct": paths.direct_socket} if runs else {},
+        "home": paths.home if definition else None,
+        "output": paths.output if definition else None,
+        "serial_log": paths.serial_log if definition else None,
+        "audit_log": paths.audit_log,
+        "last_exit": files.read_json(paths.last_exit),
+    }
+
+
+def look(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
+    """Observe one VM among many: one that does not answer is reported as such, and does not spoil the rest."""
+    paths = where.vm(name)
+    try:
+        return facts(paths, observe(where, name, seconds))
+    except MaqetError as error:
+        try:
+            definition = load(paths)
+        except MaqetError:
+            definition = None
+        return {**facts(paths, Actual(definition)), "status": "unknown", "error": str(error)}
+
+
+def before_after(
+    actual: Actual, state: str, actions: t.Sequence[Action], difference: Difference
+) -> dict[str, dict[str, t.Any]]:
+    """Ansible's diff: the changed options and the status, the same in check mode as for real."""
+    before, after = dict(difference.before), dict(difference.after)
+    if actions:
+        before["status"] = _word(actual)
+        after["status"] = _then(before["status"], state, {action.kind for action in actions})
+    return {"before": before, "after": after}
+
+
+def _word(actual: Actual) -> str:
+    """The status as the states of a task have it: QEMU knows more kinds of not running."""
+    if actual.qemu is None:
+        return actual.status
+    return "running" if executes(actual.run_state) else "paused"
+
+
+def _then(before: str, state: str, kinds: set[str]) -> str:
+    if state == "absent":
+        return "absent"
+    if "resume" in kinds:
+        return "running"
+    if kinds & {"start", "pause"}:
+        return "paused"
+    return "stopped" if "stop" in kinds or before == "absent" else before

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be done to get from the actual to the desired: decided in one place, without touching anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import LIVE, RESTART, Difference
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job
+
+STATES = ("present", "running", "stopped", "paused", "restarted", "absent")
+RECREATE = "recreate"
+
+# RunStates in which the guest executes, or will as soon as something that it waits for comes (QEMU QMP reference).
+_EXECUTING = ("running", "colo", "finish-migrate", "suspended", "watchdog")
+
+
+def executes(run_state: t.Optional[str]) -> bool:
+    """Whether the guest runs in this RunState."""
+    return run_state in _EXECUTING
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """One step; ``impact`` says what it costs the guest: live, restart or recreate."""
+
+    kind: str
+    impact: str = LIVE
+    detail: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """As it stands in a task's result."""
+        return {"action": self.kind, "impact": self.impact, **self.detail}
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """The actual, reduced to what decides. ``run_state`` is None if QEMU does not run."""
+
+    defined: bool
+    run_state: t.Optional[str]
+
+    @property
+    def runs(self) -> bool:
+        return self.run_state is not None
+
+    @property
+    def executes(self) -> bool:
+        return executes(self.run_state)
+
+
+def plan(
+    state: str, now: Situation, difference: Difference, jobs: t.Sequence[Job], allow_restart: bool
+) -> list[Action]:
+    """The steps to ``state`` for any state but absent, in their order; none if all is as desired.
+
+    ``difference`` is between the stored intent and the wanted one. A running VM is not restarted
+    for it unless ``allow_restart``: that is ``restart_required`` with the options that ask for it.
+    """
+    costly = difference.restart or [job.disk for job in jobs]
+    restarting = now.runs and (state == "restarted" or (bool(costly) and state != "stopped"))
+    if restarting and costly and state != "restarted" and not allow_restart:
+        raise MaqetError(
+            f"These changes need a restart of the running VM: {', '.join(costly)}. "
+            "Set allow_restart: true to have it restarted, or stop it first.",
+            "restart_required",
+            options=costly,
+        )
+    actions = [Action("stop", RESTART)] if now.runs and (restarting or state == "stopped") else []
+    actions += [_job(job) for job in jobs]
+    if not now.defined or difference:
+        kind = "redefine" if now.defined else "define"
+        actions.append(Action(kind, RESTART if costly and now.runs else LIVE, {"options": difference.options}))
+    runs_then = now.runs and not any(action.kind == "stop" for action in actions)
+    return actions + _to_run_state(state, now, runs_then)
+
+
+def _to_run_state(state: str, now: Situation, runs: bool) -> list[Action]:
+    """From a VM that is defined, and runs or not, to what ``state`` asks of its QEMU."""
+    if state == "stopped":
+        return []
+    if state == "present":  # as it was: one that we stopped for a change comes back
+        if runs or not now.runs:
+            return []
+        return [Action("start"), Action("resume")] if now.executes else [Action("start")]
+    actions = [] if runs else [Action("start")]
+    executes = runs and now.executes
+    if state == "paused":
+        return [*actions, Action("pause")] if executes else actions
+    return actions if executes else [*actions, Action("resume")]
+
+
+def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool) -> list[Action]:
+    """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files."""
+    actions = [Action("stop", RESTART)] if now.runs else []
+    if purge:
+        actions += [Action("delete_disk", RECREATE, {"path": path}) for path in owned]
+    return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or actions else []
+
+
+def _job(job: Job) -> Action:
+    detail: dict[str, t.Any] = {"disk": job.disk, "path": job.file.path, "size": job.size}
+    if job.file.backing:
+        detail["base"] = job.file.backing
+    return Action(job.kind, RESTART if job.kind == "grow_disk" else LIVE, detail)

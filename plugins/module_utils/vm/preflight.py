@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Questions whose answer makes a start fail, asked before anything is touched: a sentence instead of QEMU's exit."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import readable_file
+
+
+def check_definition(intent: t.Mapping[str, t.Any], where: Layout) -> None:
+    """What must hold for a VM to be defined on this host."""
+    wanted = effective(intent, os.uname().machine)
+    binary = qemu.find_binary(wanted["arch"])
+    if intent.get("machine"):
+        _known("machine", wanted["machine"], qemu.machines(binary), f"{binary} -machine help")
+    if intent.get("cpu_model"):
+        model = intent["cpu_model"].partition(",")[0]
+        _known("cpu_model", model, qemu.cpu_models(binary, wanted["machine"]), f"{binary} -cpu help")
+    for option in ("kernel", "initrd"):
+        if wanted[option]:
+            readable_file(option, wanted[option], f"Give the path of a {option} image on this host")
+    if wanted["accel"] == "kvm":
+        accel.resolve("kvm", wanted["arch"], binary, where.cache)
+
+
+def check_start(intent: t.Mapping[str, t.Any]) -> None:
+    """What must hold in addition when the VM is about to start."""
+    wanted = effective(intent, os.uname().machine)
+    for index, network in enumerate(wanted["networks"]):
+        for number, forward in enumerate(network["hostfwd"]):
+            _port_free(f"networks[{index}].hostfwd[{number}].host_port", forward)
+
+
+def _known(option: str, value: str, choices: t.Sequence[str], command: str) -> None:
+    if value in choices:
+        return
+    close = difflib.get_close_matches(value, choices, 3)
+    remedy = f"Did you mean {' or '.join(close)}? " if close else ""
+    raise invalid_option(option, value, "is not known to the QEMU of this host", f"{remedy}See '{command}'")
+
+
+def _port_free(option: str, forward: t.Mapping[str, t.Any]) -> None:
+    address, port = forward["host_address"], forward["host_port"]
+    kind = socket.SOCK_STREAM if forward["protocol"] == "tcp" else socket.SOCK_DGRAM
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, kind | socket.SOCK_CLOEXEC) as probe:
+        if kind == socket.SOCK_STREAM:  # as QEMU does: a connection in TIME_WAIT does not take the port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise _cannot_listen(option, address, port, error) from None
+
+
+def _cannot_listen(option: str, address: str, port: int, error: OSError) -> MaqetError:
+    return invalid_option(
+        option, port, f"cannot be listened on at {address}: {error.strerror}", "Choose a port that is free on the host"
+    )

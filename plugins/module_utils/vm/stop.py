@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stopping a VM: the power button, then the monitor, then the kernel; each step further only with consent."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
+
+# How long QEMU may take to obey 'quit' and to flush its disks, in seconds; SIGKILL comes after it.
+_QUIT_SECONDS = 20.0
+# How long the runner may take to tidy up once QEMU is gone.
+_BURIAL_SECONDS = 10.0
+# A guest in one of these states has no CPU left that could notice a power button.
+_DEAD = ("guest-panicked", "internal-error", "io-error", "shutdown")
+
+
+@dataclasses.dataclass(frozen=True)
+class Patience:
+    """How long to wait for the guest, in seconds, and whether more than asking is allowed."""
+
+    stop_timeout: float
+    force: bool
+    timeout: float
+
+
+def stop(control: Control, paths: VmPaths, actual: Actual, patience: Patience) -> list[str]:
+    """End QEMU and return the steps that it took; ``stop_timeout`` if the guest does not go and ``force`` is not given.
+
+    When this returns, QEMU and the runner are gone, and so are their files.
+    """
+    steps: list[str] = []
+    if not _ask_guest(control, actual, patience, steps):
+        if not patience.force:
+            raise _not_gone(actual, patience, steps)
+        _insist(control, actual, steps)
+    sweep(paths, actual)
+    return steps
+
+
+def sweep(paths: VmPaths, actual: Actual) -> None:
+    """Remove what a QEMU that is gone may have left: its runner (after it had its chance), sockets, status."""
+    if actual.runner is not None and not actual.runner.wait_gone(_BURIAL_SECONDS):
+        actual.runner.kill()
+        actual.runner.wait_gone(_BURIAL_SECONDS)
+    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.vnc_socket, paths.status):
+        files.remove(path)
+
+
+def _ask_guest(control: Control, actual: Actual, patience: Patience, steps: list[str]) -> bool:
+    """The ACPI power button; True if QEMU has gone."""
+    assert actual.qemu is not None
+    if actual.run_state == "prelaunch":  # it has never run: there is nobody to ask and nothing to lose
+        _send(control, actual, "quit", patience.timeout, steps, True)
+        return actual.qemu.wait_gone(_QUIT_SECONDS)
+    if patience.stop_timeout <= 0 or actual.run_state in _DEAD:
+        return False
+    if actual.run_state == "paused":
+        _send(control, actual, "cont", patience.timeout, steps, patience.force)
+    _send(control, actual, "system_powerdown", patience.timeout, steps, patience.force)
+    return actual.qemu.wait_gone(patience.stop_timeout)
+
+
+def _insist(control: Control, actual: Actual, steps: list[str]) -> None:
+    assert actual.qemu is not None
+    _send(control, actual, "quit", _QUIT_SECONDS, steps, True)
+    if not actual.qemu.wait_gone(_QUIT_SECONDS):
+        steps.append("SIGKILL")
+        actual.qemu.kill()
+        actual.qemu.wait_gone(None)
+
+
+def _send(control: Control, actual: Actual, command: str, seconds: float, steps: list[str], go_on: bool) -> None:
+    """A command on the way down. With ``go_on``, a monitor that does not answer is no reason to stop stopping."""
+    try:
+        control.send(actual, command, seconds)
+        steps.append(command)
+    except MaqetError as error:
+        gone = actual.qemu is not None and not actual.qemu.alive()
+        if not (go_on or gone) or error.error_code in ("policy_denied", "audit_failed"):
+            raise
+        steps.append(f"{command} ({error.error_code})")
+
+
+def _not_gone(actual: Actual, patience: Patience, steps: list[str]) -> MaqetError:
+    if actual.run_state in _DEAD:
+        why = f"is '{actual.run_state}' and cannot notice a power button"
+    elif patience.stop_timeout <= 0:
+        why = "was given no time to shut down (stop_timeout: 0)"
+    else:
+        why = f"did not power off within {patience.stop_timeout:g} s of the ACPI power button"
+    return MaqetError(
+        f"VM {actual.facts.get('vm')} {why}. It still runs. Set force: true to have QEMU ended in that case, "
+        "or raise stop_timeout.",
+        "stop_timeout",
+        stop_steps=steps,
+    )

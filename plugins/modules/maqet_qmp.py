@@ -1,0 +1,237 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""QMP commands to a VM, under the guard and with an audit record each."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: maqet_qmp
+short_description: Send QMP commands to a QEMU virtual machine, guarded and audited
+version_added: 0.1.0
+author:
+  - The maqet.qemu authors (@maqet)
+description:
+  - Sends one QMP command, or a list of commands, to a virtual machine and returns what QEMU answers.
+  - Every command is judged on the host before QEMU sees a byte of it, and leaves an audit record on the host and in the
+    task's result, also when it is refused.
+  - A list of commands is judged as a whole before its first command is sent. The first command that fails ends the list.
+extends_documentation_fragment:
+  - maqet.qemu.attributes
+attributes:
+  diff_mode:
+    support: none
+    details: A command has no state to compare.
+options:
+  vm:
+    description:
+      - Name of a virtual machine that M(maqet.qemu.maqet_vm) made.
+      - Exactly one of O(vm) and O(socket) is needed.
+    type: str
+  socket:
+    description:
+      - Path of the QMP socket of a QEMU that the collection did not start, such as one of Proxmox VE or systemd-vmspawn.
+      - It is spoken to directly, as with O(mode=direct).
+      - QEMU serves one client at a time on a monitor socket, so it must not be in use by its owner.
+    type: path
+  command:
+    description:
+      - Name of one QMP command, such as V(query-status).
+      - Exactly one of O(command) and O(commands) is needed.
+    type: str
+  arguments:
+    description:
+      - Arguments of O(command).
+    type: dict
+  commands:
+    description:
+      - Several commands, sent in this order.
+    type: list
+    elements: dict
+    suboptions:
+      command:
+        description: Name of the QMP command.
+        type: str
+        required: true
+      arguments:
+        description: Its arguments.
+        type: dict
+  allow_dangerous:
+    description:
+      - Consent to commands that are refused without it, such as C(human-monitor-command), C(inject-nmi) and the unstable
+        ones whose names begin with C(x-).
+      - Commands that can reach the host's programs, files and network are refused with and without it.
+    type: bool
+    default: false
+  mode:
+    description:
+      - V(ipc) sends through the runner of the virtual machine, which enforces the policy for every client.
+      - V(direct) connects to a second monitor of QEMU, with the same guard and the same log, and works also when the runner
+        is gone.
+    type: str
+    choices: [ipc, direct]
+    default: ipc
+  timeout:
+    description:
+      - Seconds for all commands together, and for O(wait_for_event).
+      - When it has passed the outcome of a command is unknown, and the task fails with C(qmp_timeout).
+    type: float
+    default: 30
+  wait_for_event:
+    description:
+      - After the commands, wait for this QMP event, such as V(STOP), and return it under RV(events).
+      - An event that comes while the commands run counts.
+    type: str
+  reason:
+    description:
+      - Why you do this, for the audit record, for instance a ticket number.
+    type: str
+    default: ''
+seealso:
+  - module: maqet.qemu.maqet_vm
+  - module: maqet.qemu.maqet_vm_info
+  - name: QEMU QMP reference
+    description: All commands, their arguments and events.
+    link: https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html
+"""
+
+EXAMPLES = r"""
+- name: Ask how the VM is doing
+  maqet.qemu.maqet_qmp:
+    vm: demo
+    command: query-status
+  register: status
+
+- name: Pause, look, go on
+  maqet.qemu.maqet_qmp:
+    vm: demo
+    commands:
+      - command: stop
+      - command: query-cpus-fast
+      - command: cont
+
+- name: Dump a page of guest memory into the VM's output folder
+  maqet.qemu.maqet_qmp:
+    vm: demo
+    command: pmemsave
+    arguments:
+      val: 0
+      size: 4096
+      filename: page0.bin
+    reason: incident 4711
+
+- name: Use the human monitor, knowingly
+  maqet.qemu.maqet_qmp:
+    vm: demo
+    command: human-monitor-command
+    arguments:
+      command-line: info registers
+    allow_dangerous: true
+
+- name: Press the power button of a VM whose runner is gone
+  maqet.qemu.maqet_qmp:
+    vm: demo
+    command: system_powerdown
+    mode: direct
+    wait_for_event: POWERDOWN
+"""
+
+RETURN = r"""
+response:
+  description: What QEMU answered to O(command).
+  type: raw
+  returned: when O(command) was given and has succeeded
+  sample: {"running": true, "status": "running"}
+responses:
+  description: What QEMU answered to each of O(commands), as far as they were sent and succeeded.
+  type: list
+  elements: raw
+  returned: when O(commands) was given, or a command failed
+decision:
+  description: The guard's verdict on O(command).
+  type: dict
+  returned: when O(command) was given
+  contains:
+    decision: {description: V(allow) or V(deny)., type: str, returned: always}
+    class: {description: 'The power of the command, from V(read) to V(host-exec).', type: str, returned: always}
+    rule: {description: The rule that decided., type: str, returned: always}
+    reason: {description: The rule in words., type: str, returned: always}
+    level: {description: V(warning) for commands that can hurt the guest's availability or needed consent., type: str, returned: always}
+  sample: {"decision": "allow", "class": "read", "rule": "class:read", "reason": "reads state", "level": "info"}
+decisions:
+  description: The guard's verdicts on all of O(commands).
+  type: list
+  elements: dict
+  returned: when O(commands) was given
+audit:
+  description: The audit records that this task left on the host, with their place in the chain. Empty in check mode.
+  type: list
+  elements: dict
+  returned: always
+events:
+  description: QMP events that came during the commands, and the one that was waited for.
+  type: list
+  elements: dict
+  returned: when a command was sent
+error_code:
+  description:
+    - A stable word for what went wrong, one of V(invalid_command), V(policy_denied), V(vm_not_found), V(vm_not_running),
+      V(runner_unreachable), V(socket_not_found), V(vm_busy), V(qmp_error), V(qmp_timeout), V(wait_timeout), V(audit_failed).
+  type: str
+  returned: on failure
+qmp_class:
+  description: QEMU's error class.
+  type: str
+  returned: when QEMU refused a command
+  sample: DeviceNotFound
+qmp_desc:
+  description: QEMU's error text.
+  type: str
+  returned: when QEMU refused a command
+"""
+
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import commands
+
+SPEC = {
+    "vm": {"type": "str"},
+    "socket": {"type": "path"},
+    "command": {"type": "str"},
+    "arguments": {"type": "dict", "no_log": True},
+    "commands": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"command": {"type": "str", "required": True}, "arguments": {"type": "dict", "no_log": True}},
+    },
+    "allow_dangerous": {"type": "bool", "default": False},
+    "mode": {"type": "str", "choices": ["ipc", "direct"], "default": "ipc"},
+    "timeout": {"type": "float", "default": 30},
+    "wait_for_event": {"type": "str"},
+    "reason": {"type": "str", "default": ""},
+}
+
+
+def send(task: door.Task) -> dict[str, t.Any]:
+    """Judge and send the task's commands."""
+    task.conceal(*commands.shown(task.params))
+    plan = commands.checked(task.params, task.check, task.context, task.who)
+    result = commands.run(plan)
+    for warning in commands.warnings(result, plan):
+        task.warn(warning)
+    return result
+
+
+def main() -> None:
+    """The module."""
+    door.run(
+        SPEC,
+        send,
+        mutually_exclusive=[("command", "commands"), ("vm", "socket"), ("commands", "arguments")],
+        required_one_of=[("command", "commands"), ("vm", "socket")],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,444 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One QEMU virtual machine, declaratively."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: maqet_vm
+short_description: Make a QEMU virtual machine be what the task says
+version_added: 0.1.0
+author:
+  - The maqet.qemu authors (@maqet)
+description:
+  - Defines, starts, pauses, stops and removes a QEMU virtual machine on a Linux host, without libvirt.
+  - Each running VM has a runner, a small process that owns QEMU's monitor and outlives the task. It needs the Python
+    libraries C(qemu.qmp), C(psutil) and C(PyYAML), which the role C(maqet.qemu.hypervisor) installs.
+  - An option that is left out is not managed, and keeps the value that it has. A new VM takes the defaults.
+  - As root, VMs belong to the system. Any other user has VMs of its own.
+extends_documentation_fragment:
+  - maqet.qemu.attributes
+options:
+  name:
+    description:
+      - Name of the VM, of at most 63 letters, digits, C(_), C(.) and C(-).
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) - the VM is defined; whether it runs is left as it is.
+      - V(running) - it is defined and its guest runs.
+      - V(paused) - it is defined and its QEMU runs, but the guest does not.
+      - V(stopped) - it is defined and not running.
+      - V(restarted) - it is stopped, if it runs, and started. Always a change.
+      - V(absent) - it is not defined. A running VM is stopped first.
+      - The task returns when the state is reached. A stop has the guest asked by its ACPI power button, see O(stop_timeout)
+        and O(force).
+    type: str
+    choices: [present, running, stopped, paused, restarted, absent]
+    default: present
+  memory:
+    description:
+      - Memory of the guest, as a number of MiB or with a unit, such as V(2G). V(512M) for a new VM.
+    type: str
+  cpus:
+    description:
+      - Number of virtual CPUs. V(1) for a new VM.
+    type: int
+  cpu_model:
+    description:
+      - CPU model, optionally with features, as QEMU's C(-cpu) takes it. For a new VM the host's own under KVM, else V(max).
+    type: str
+  machine:
+    description:
+      - Machine type, see C(qemu-system-x86_64 -machine help). For a new VM V(q35) or, on aarch64, V(virt).
+    type: str
+  arch:
+    description:
+      - Architecture of the guest. For a new VM that of the host.
+    type: str
+    choices: [x86_64, aarch64]
+  accel:
+    description:
+      - V(auto) uses KVM where a small guest has been seen to run under it, and V(tcg) elsewhere. V(auto) for a new VM.
+    type: str
+    choices: [auto, kvm, tcg]
+  kernel:
+    description:
+      - Path of a Linux kernel on the host, to boot directly.
+    type: path
+  initrd:
+    description:
+      - Path of an initial RAM disk for O(kernel).
+    type: path
+  cmdline:
+    description:
+      - Command line for O(kernel).
+    type: str
+  disks:
+    description:
+      - All disks of the VM, in their order. V([]) takes all away.
+      - A disk that is taken away keeps its file.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the disk. V(disk0), V(disk1), ... by default.
+        type: str
+      size:
+        description:
+          - Size of an image that is to be made in the VM's own folder, such as V(10G). It grows if the size grows.
+        type: str
+      base:
+        description:
+          - Path of an image on which the disk is an overlay. The base is never written.
+        type: path
+      path:
+        description:
+          - Path of an image that exists. It is used and never deleted.
+        type: path
+      format:
+        description:
+          - Format of a new image, V(qcow2) by default. For one that exists, the format that it must have; it is detected
+            once, when the disk is defined, and never guessed when it is used.
+        type: str
+        choices: [qcow2, raw]
+      interface:
+        description: How the guest sees it. V(virtio) by default.
+        type: str
+        choices: [virtio, scsi, sata, ide]
+      readonly:
+        description: Whether the guest can write it. It can by default.
+        type: bool
+  networks:
+    description:
+      - All network cards of the VM. V([]), or one of type V(none), for no card, which is what a new VM has.
+    type: list
+    elements: dict
+    suboptions:
+      type:
+        description: V(user) is QEMU's own network, which needs no privilege.
+        type: str
+        choices: [user, none]
+        required: true
+      model:
+        description: Card that the guest sees. V(virtio-net-pci) by default.
+        type: str
+      mac:
+        description: MAC address. By default one that is derived from the VM's UUID and stays.
+        type: str
+      hostfwd:
+        description: Ports of the host that lead into the guest.
+        type: list
+        elements: dict
+        suboptions:
+          protocol:
+            description: Protocol. V(tcp) by default.
+            type: str
+            choices: [tcp, udp]
+          host_address:
+            description: Address to listen on. V(127.0.0.1) by default.
+            type: str
+          host_port:
+            description: Port to listen on.
+            type: int
+            required: true
+          guest_address:
+            description: Address in the guest's network. The first one that it gets by default.
+            type: str
+          guest_port:
+            description: Port in the guest.
+            type: int
+            required: true
+  serial:
+    description:
+      - V(file) writes the first serial port to C(serial.log) in the VM's folder, which is the default; V(none) has no port.
+    type: str
+    choices: [file, none]
+  display:
+    description:
+      - V(none), the default, has no graphics; V(headless) has a graphics card but no window, for screenshots; V(vnc) serves it
+        on a unix socket beside the VM's other sockets.
+    type: str
+    choices: [none, headless, vnc]
+  extra_args:
+    description:
+      - Further arguments for QEMU, as a list of words. Those that would break what the collection promises are refused.
+      - QEMU's folder is the VM's output folder.
+    type: list
+    elements: str
+  labels:
+    description:
+      - Words of your own about the VM. QEMU does not see them.
+    type: dict
+  wait_for:
+    description:
+      - What to wait for, one after another, at most O(timeout) seconds in all.
+      - Each is V(running), V(exit), C({serial: REGEX}) or C({event: NAME}). Serial output and events count from the start of
+        this QEMU, so that a task that is run again finds what it found before.
+    type: list
+    elements: raw
+  timeout:
+    description:
+      - Seconds that another task on the same VM is waited for, that a start may take, and that O(wait_for) may take.
+    type: float
+    default: 60
+  stop_timeout:
+    description:
+      - Seconds that the guest has to power off after its ACPI power button was pressed. V(0) does not press it.
+    type: float
+    default: 60
+  force:
+    description:
+      - Consent to end QEMU when the guest has not powered off in O(stop_timeout). First by the monitor's C(quit), and if that
+        fails by C(SIGKILL). Without it the task fails and the VM goes on.
+    type: bool
+    default: false
+  allow_restart:
+    description:
+      - Consent to restart a running VM for changes that need it. Without it the task fails with C(restart_required).
+    type: bool
+    default: false
+  purge:
+    description:
+      - With O(state=absent), also delete the images in the VM's own folder, and its output folder. Other files are never
+        deleted, nor is the audit log.
+    type: bool
+    default: false
+seealso:
+  - module: maqet.qemu.maqet_qmp
+  - module: maqet.qemu.maqet_vm_info
+"""
+
+EXAMPLES = r"""
+- name: A VM with a disk of its own and ssh on port 2222
+  maqet.qemu.maqet_vm:
+    name: web1
+    state: running
+    memory: 2G
+    cpus: 2
+    disks:
+      - name: root
+        base: /srv/images/debian-12.qcow2
+        size: 20G
+    networks:
+      - type: user
+        hostfwd:
+          - host_port: 2222
+            guest_port: 22
+
+- name: Boot a kernel and wait until its userland speaks
+  maqet.qemu.maqet_vm:
+    name: demo
+    state: running
+    kernel: /srv/demo/vmlinuz
+    initrd: /srv/demo/initramfs
+    cmdline: console=ttyS0 quiet
+    wait_for:
+      - serial: guest ready
+
+- name: Give it more memory, and a restart if it needs one
+  maqet.qemu.maqet_vm:
+    name: web1
+    memory: 4G
+    allow_restart: true
+
+- name: Stop it, and do not take no for an answer
+  maqet.qemu.maqet_vm:
+    name: web1
+    state: stopped
+    stop_timeout: 30
+    force: true
+
+- name: Remove it and its disks
+  maqet.qemu.maqet_vm:
+    name: web1
+    state: absent
+    purge: true
+"""
+
+RETURN = r"""
+vm:
+  description: Facts of the VM after the task; in check mode, as it is now.
+  type: dict
+  returned: when the VM could be looked at
+  contains:
+    name: {description: Its name., type: str, returned: always}
+    status: {description: 'V(absent), V(stopped), or what QEMU says, such as V(running) or V(paused).', type: str, returned: always}
+    uuid: {description: Its UUID., type: str, returned: always}
+    definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned: always}
+    disks: {description: The image of each disk., type: dict, returned: always}
+    qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
+    runner_pid: {description: Process of the runner., type: int, returned: when it runs}
+    qemu_version: {description: Version of the running QEMU., type: str, returned: when it runs}
+    qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
+    accel: {description: The accelerator in use., type: str, returned: when it runs}
+    uptime: {description: Seconds since QEMU started., type: float, returned: when it runs}
+    sockets: {description: Sockets of the runner and of the monitor for direct mode., type: dict, returned: always}
+    home: {description: The VM's folder., type: str, returned: always}
+    output: {description: Folder for files that QEMU writes at a caller's wish., type: str, returned: always}
+    serial_log: {description: What the first serial port said since the last start., type: str, returned: always}
+    audit_log: {description: The VM's audit log., type: str, returned: always}
+    last_exit: {description: How its last QEMU ended., type: dict, returned: when one has}
+actions:
+  description: What the task did, or in check mode would do, each with its C(impact) - V(live), V(restart) or V(recreate).
+  type: list
+  elements: dict
+  returned: always
+  sample: [{"action": "define", "impact": "live", "options": ["memory"]}, {"action": "start", "impact": "live"}]
+stop_steps:
+  description: The commands and signals that it took to stop the VM, in their order.
+  type: list
+  elements: str
+  returned: when the VM was stopped
+  sample: [system_powerdown]
+kept:
+  description: Disk images that O(state=absent) left on the host for want of O(purge).
+  type: list
+  elements: str
+  returned: when there are any
+events:
+  description: QMP events that were seen while waiting.
+  type: list
+  elements: dict
+  returned: when O(wait_for) asked for events
+audit:
+  description: Audit records of the commands that the task sent.
+  type: list
+  elements: dict
+  returned: always
+error_code:
+  description:
+    - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_not_running), V(vm_busy), V(vm_exited),
+      V(restart_required), V(stop_timeout), V(wait_timeout), V(qemu_not_found), V(qemu_failed), V(libraries_missing),
+      V(runner_failed), V(runner_unreachable), V(state_unsafe), V(command_failed), V(host_error).
+  type: str
+  returned: on failure
+"""
+
+import contextlib
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience
+
+_DISK = {
+    "name": {"type": "str"},
+    "size": {"type": "str"},
+    "base": {"type": "path"},
+    "path": {"type": "path"},
+    "format": {"type": "str", "choices": ["qcow2", "raw"]},
+    "interface": {"type": "str", "choices": ["virtio", "scsi", "sata", "ide"]},
+    "readonly": {"type": "bool"},
+}
+_FORWARD = {
+    "protocol": {"type": "str", "choices": ["tcp", "udp"]},
+    "host_address": {"type": "str"},
+    "host_port": {"type": "int", "required": True},
+    "guest_address": {"type": "str"},
+    "guest_port": {"type": "int", "required": True},
+}
+_NETWORK = {
+    "type": {"type": "str", "choices": ["user", "none"], "required": True},
+    "model": {"type": "str"},
+    "mac": {"type": "str"},
+    "hostfwd": {"type": "list", "elements": "dict", "options": _FORWARD},
+}
+SPEC: dict[str, t.Any] = {
+    "name": {"type": "str", "required": True},
+    "state": {
+        "type": "str",
+        "choices": ["present", "running", "stopped", "paused", "restarted", "absent"],
+        "default": "present",
+    },
+    "memory": {"type": "str"},
+    "cpus": {"type": "int"},
+    "cpu_model": {"type": "str"},
+    "machine": {"type": "str"},
+    "arch": {"type": "str", "choices": ["x86_64", "aarch64"]},
+    "accel": {"type": "str", "choices": ["auto", "kvm", "tcg"]},
+    "kernel": {"type": "path"},
+    "initrd": {"type": "path"},
+    "cmdline": {"type": "str"},
+    "disks": {"type": "list", "elements": "dict", "options": _DISK},
+    "networks": {"type": "list", "elements": "dict", "options": _NETWORK},
+    "serial": {"type": "str", "choices": ["file", "none"]},
+    "display": {"type": "str", "choices": ["none", "headless", "vnc"]},
+    "extra_args": {"type": "list", "elements": "str"},
+    "labels": {"type": "dict"},
+    "wait_for": {"type": "list", "elements": "raw"},
+    "timeout": {"type": "float", "default": 60},
+    "stop_timeout": {"type": "float", "default": 60},
+    "force": {"type": "bool", "default": False},
+    "allow_restart": {"type": "bool", "default": False},
+    "purge": {"type": "bool", "default": False},
+}
+
+
+def desired(params: dict[str, t.Any]) -> Desired:
+    """The task's options, checked without a look at the host."""
+    return Desired(
+        name=check_vm_name(params["name"]),
+        state=params["state"],
+        given=normalise(params),
+        patience=Patience(params["stop_timeout"], params["force"], params["timeout"]),
+        allow_restart=params["allow_restart"],
+        purge=params["purge"],
+        waits=wait_for(params["wait_for"]),
+    )
+
+
+def _lock(task: door.Task, paths: VmPaths, wanted: Desired) -> t.ContextManager[None]:
+    """Held by one task at a time; check mode changes nothing, not even a lock."""
+    if task.check:
+        return contextlib.nullcontext()
+    return locked(paths.lock, wanted.patience.timeout, task.who, f"VM {wanted.name}")
+
+
+def ensure(task: door.Task) -> dict[str, t.Any]:
+    """Make the VM what the task says."""
+    wanted = desired(task.params)
+    where = layout()
+    paths = where.vm(wanted.name)
+    control = Control(paths, f"maqet_vm: state={wanted.state}", task.context)
+    with _lock(task, paths, wanted):
+        work = Ensure(where, wanted, control)
+        actions = work.decide()
+        result: dict[str, t.Any] = {
+            "changed": bool(actions),
+            "actions": [action.as_dict() for action in actions],
+            "diff": before_after(work.actual, wanted.state, actions, work.work.difference),
+            "audit": control.audit,
+        }
+        if wanted.state == "absent" and not wanted.purge and work.owned():
+            result["kept"] = work.owned()
+        if not task.check:
+            try:
+                work.perform()
+            except MaqetError as error:
+                error.details = {"vm": facts(paths, work.actual), "audit": control.audit, **error.details}
+                raise
+            if work.work.stop_steps:
+                result["stop_steps"] = work.work.stop_steps
+            if work.work.events:
+                result["events"] = work.work.events
+        return {"vm": facts(paths, work.actual), **result}
+
+
+def main() -> None:
+    """The module."""
+    door.run(SPEC, ensure)
+
+
+if __name__ == "__main__":
+    main()
