@@ -29,6 +29,11 @@ def test_labels_are_sorted_strings() -> None:
     assert list(result.items()) == [("empty", ""), ("example.org/rank", "1"), ("tier", "web")]
 
 
+def test_as_many_labels_as_there_may_be() -> None:
+    most = {str(number): "x" * 256 for number in range(64)}
+    assert labels("labels", most) == most
+
+
 @pytest.mark.parametrize(
     ("value", "option"),
     [
