@@ -13,6 +13,7 @@ import subprocess
 import sys
 import typing as t
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import nox
 
@@ -159,6 +160,8 @@ def copy_collection() -> Path:
     for name in project_files():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    # Its own repository: ansible-test asks git for the files, and in ours this folder is ignored.
+    subprocess.run(["git", "init", "--quiet", str(target)], check=True)
     return target
 
 
@@ -191,7 +194,7 @@ def sanity_home(controller: Controller) -> Path:
         (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(GET_PIP, "utf-8")
 
     config = configparser.RawConfigParser()
-    config["global"] = {}
+    config["global"] = {"quiet": "2"}
     bundle = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
     if bundle:
         config["global"]["cert"] = bundle
@@ -221,27 +224,54 @@ def python_path(pythons: dict[tuple[int, int], Path]) -> str:
     return os.pathsep.join([str(links), *rest])
 
 
+# ansible-test is content, too, when it finds nothing to test.
+SANITY_ESSENTIAL = {"ansible-doc", "compile", "import", "pylint", "validate-modules", "yamllint"}
+
+
+def sanity_results(folder: Path) -> tuple[set[str], dict[str, str]]:
+    """From ansible-test's junit files: the tests that were run, and the reasons of those that were not, by name."""
+    ran, skipped = set(), {}
+    for path in folder.glob("*.xml"):
+        for case in ET.parse(path).iter("testcase"):
+            reason = case.find("skipped")
+            if reason is None:
+                ran.add(case.attrib["name"])
+            else:
+                skipped[case.attrib["name"]] = reason.text or ""
+    return ran, skipped
+
+
 @nox.session
 def sanity(session: nox.Session) -> None:
     """`ansible-test sanity` without ignore files, on each ansible-core and each target Python that is here."""
-    ignored = project_files("tests/sanity/ignore*")
-    if ignored:
-        session.error(f"no ignore files, please: {', '.join(ignored)}")
+    if any(ROOT.glob("tests/sanity/ignore*")):
+        session.error("tests/sanity holds ignore files; mend what they hide")
     pythons = real_pythons()
     session.log("Pythons: " + ", ".join(f"{path}" for _version, path in sorted(pythons.items())))
-    done = []
+    counts, failed = [], []
     for controller in controllers(session, pythons):
         target = copy_collection()
         session.log(f"ansible-test sanity of ansible-core {controller.core}")
-        with session.chdir(target):
-            session.run(
-                str(controller.python.with_name("ansible-test")),
-                *("sanity", "--local", "--color", "no", *session.posargs),
-                env={"HOME": str(sanity_home(controller)), "PATH": python_path(pythons)},
-                external=True,
-            )
-        done.append(controller.core)
-    closing(f"sanity: ansible-test content on ansible-core {', '.join(done)}")
+        try:
+            with session.chdir(target):
+                session.run(
+                    str(controller.python.with_name("ansible-test")),
+                    *("sanity", "--local", "--color", "no", "--junit", *session.posargs),
+                    env={"HOME": str(sanity_home(controller)), "PATH": python_path(pythons)},
+                    external=True,
+                )
+        except nox.command.CommandFailed:
+            failed.append(controller.core)
+        ran, skipped = sanity_results(target / "tests" / "output" / "junit")
+        session.log("".join(f"\n  not run: {name}: {why}" for name, why in sorted(skipped.items())) or "all were run")
+        counts.append(f"{len(ran)} of {len(ran) + len(skipped)} tests on ansible-core {controller.core}")
+        lacking = SANITY_ESSENTIAL - {re.sub(r"-python-3\.\d+$", "", name) for name in ran}
+        if lacking and not session.posargs:
+            session.warn(f"ansible-test did not run {', '.join(sorted(lacking))}")
+            failed.append(controller.core)
+    closing(f"sanity: {', '.join(counts)}" + (", not content" if failed else ""))
+    if failed:
+        session.error(f"not content: {', '.join(dict.fromkeys(failed))}")
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------
