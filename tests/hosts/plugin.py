@@ -8,7 +8,6 @@ import os
 import typing as t
 
 import pytest
-
 from ansible_collections.maqet.qemu.tests.hosts import nspawn, rootfs
 
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("MAQET_REQUIRE_HOSTS"))

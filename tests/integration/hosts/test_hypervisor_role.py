@@ -8,7 +8,6 @@ import json
 import typing as t
 
 import pytest
-
 from ansible_collections.maqet.qemu.tests.hosts import nspawn, play, rootfs
 
 # Hosts have no way out: pip finds its wheels in the base, and the package lists are as old as the base.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-
 from ansible_collections.maqet.qemu.tests.hosts import nspawn, play
 
 # No disk, no kernel: the firmware runs and finds nothing to boot, which is all that these tests need.
