@@ -26,7 +26,8 @@ class ImageInfo:
     path: str
     format: str
     virtual_size: int
-    backing: t.Optional[str]
+    backing: t.Optional[str] = None
+    backing_format: t.Optional[str] = None
 
 
 def _find(name: str) -> t.Optional[str]:
@@ -89,7 +90,13 @@ def image_info(path: str) -> ImageInfo:
     """
     text = run([find_image_tool(), "info", "--output=json", "-U", f"file:{path}"])
     info = json.loads(text)
-    return ImageInfo(path, info["format"], int(info["virtual-size"]), info.get("backing-filename"))
+    return ImageInfo(
+        path,
+        info["format"],
+        int(info["virtual-size"]),
+        info.get("backing-filename"),
+        info.get("backing-filename-format"),
+    )
 
 
 def create_image(path: str, fmt: str, size: t.Optional[int], base: t.Optional[ImageInfo] = None) -> None:

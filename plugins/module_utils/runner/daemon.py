@@ -99,7 +99,7 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
             paths.monitor_socket,
         )
         gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
-        server = Server(Service(session, gate, facts), session, facts["runner"])
+        server = Server(Service(session, gate, facts), session, {"vm": facts["vm"], "uuid": facts["uuid"], **facts["runner"]})
         await server.listen(paths.runner_socket)
         report.ready(facts)
         log.info("VM %s runs as QEMU %s, pid %d", definition.name, session.version, qemu.process.pid)

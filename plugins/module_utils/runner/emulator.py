@@ -49,7 +49,8 @@ class Emulator:
         status = self.exit_status()
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         return MaqetError(
-            f"QEMU {how} before it was ready. Its last words: {words or '(none)'}",
+            f"QEMU {how} before it was ready. Its last words: {words or '(none)'} "
+            "Check the options that they name.",
             "qemu_failed",
             qemu_status=status,
             qemu_log=words,

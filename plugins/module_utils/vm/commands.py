@@ -11,8 +11,14 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import myself
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import check_name
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, layout
@@ -64,7 +70,12 @@ def checked(params: t.Mapping[str, t.Any], check: bool, context: t.Mapping[str, 
     items = [{"command": params["command"], "arguments": params["arguments"]}] if single else params["commands"]
     if params["timeout"] <= 0:
         raise invalid_option("timeout", params["timeout"], "is no time to wait", "Give seconds, more than 0")
-    commands = [{"execute": check_name(item["command"]), "arguments": item["arguments"] or {}} for item in items]
+    try:
+        commands = [{"execute": check_name(item["command"]), "arguments": item["arguments"] or {}} for item in items]
+    except MaqetError as error:
+        if not check:
+            error.details["audit"] = _record_refusal(params, items, context)
+        raise
     asked = Asked(
         commands,
         params["timeout"],
@@ -76,6 +87,21 @@ def checked(params: t.Mapping[str, t.Any], check: bool, context: t.Mapping[str, 
     )
     direct = params["mode"] == "direct" or params["socket"] is not None
     return Plan(asked, single, params["vm"], params["socket"], direct, who)
+
+
+def _record_refusal(
+    params: t.Mapping[str, t.Any], items: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.Any]
+) -> list[dict[str, t.Any]]:
+    """A name that is none was refused before any VM was looked up. If the named VM has a log, it belongs there."""
+    try:
+        path = layout().vm(check_vm_name(params["vm"])).audit_log
+        if not os.path.exists(path):
+            return []
+        gate = Gate(VmIdentity(params["vm"]), Scope(), AuditLog(path), "module")
+        gate.admit([Request(item["command"], {}) for item in items], myself(dict(context)), params["reason"])
+    except MaqetError as error:
+        return list(error.details.get("audit", []))
+    return []
 
 
 def run(plan: Plan) -> Answer:

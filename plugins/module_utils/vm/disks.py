@@ -61,7 +61,7 @@ def perform(job: Job) -> None:
         return
     base = None
     if job.file.backing is not None and job.file.backing_driver is not None:
-        base = qemu.ImageInfo(job.file.backing, job.file.backing_driver, 0, None)
+        base = qemu.ImageInfo(job.file.backing, job.file.backing_driver, 0)
     files.make_folder(os.path.dirname(job.file.path))
     temporary = f"{job.file.path}.new"
     try:
@@ -146,11 +146,19 @@ def _too_small(option: str, size: int, than: str) -> MaqetError:
 def _look(option: str, path: str, expected: t.Optional[str] = None) -> qemu.ImageInfo:
     readable_file(option, path, "Give the path of an existing image")
     if expected == "raw":
-        return qemu.ImageInfo(path, "raw", os.stat(path).st_size, None)
+        return qemu.ImageInfo(path, "raw", os.stat(path).st_size)
     try:
-        return qemu.image_info(path)
+        info = qemu.image_info(path)
     except MaqetError as error:
         raise invalid_option(option, path, f"is no image that qemu-img can read: {error}", "Check the file") from None
+    if info.backing is not None and info.backing_format is None:  # QEMU would guess it, each time anew
+        raise invalid_option(
+            option,
+            path,
+            f"has the backing file {info.backing}, and its header does not say in which format",
+            f"Write it down: qemu-img rebase -u -b {info.backing} -F FORMAT {path}",
+        )
+    return info
 
 
 def _absolute(path: str, backing: t.Optional[str]) -> t.Optional[str]:

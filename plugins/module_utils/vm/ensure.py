@@ -151,6 +151,7 @@ class Ensure:
         files.write_json(self._paths.definition, self.work.definition.to_json())
         if before is None:
             self._undo.append(lambda: files.remove(self._paths.definition))
+            self._undo.append(lambda: files.remove(self._paths.runner_log))
         else:
             self._undo.append(lambda: files.write_json(self._paths.definition, before.to_json()))
         self.actual = dataclasses.replace(self.actual, definition=self.work.definition)
