@@ -84,7 +84,7 @@ class Session:
         try:
             return task.result()
         except ExecuteError as error:
-            raise Refused(error.error.class_, error.error.desc) from None
+            raise Refused(error.error_class, str(error)) from None
         except (QMPError, OSError, EOFError) as error:
             raise MaqetError(
                 f"QEMU went away before it answered {command}; the outcome is unknown ({error}).",
