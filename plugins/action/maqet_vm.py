@@ -12,7 +12,6 @@ import platform
 import typing as t
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
-
 from ansible_collections.maqet.qemu.plugins.module_utils.task import CONTEXT
 
 

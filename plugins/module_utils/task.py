@@ -8,7 +8,6 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 
 # Filled in by our action plugin: who runs which task from where. Asserted by the controller, recorded as such.
@@ -59,11 +58,13 @@ class Task:
     def exit(self, result: t.Mapping[str, t.Any]) -> t.NoReturn:
         """The end of a task that did what it should."""
         self._module.exit_json(**result, invocation=self._invocation())
+        raise AssertionError("exit_json returned")
 
     def fail(self, error: MaqetError) -> t.NoReturn:
         """The end of a task that did not: the message, its stable word, and what had happened so far."""
         details = {"changed": False, **error.details}
         self._module.fail_json(msg=str(error), error_code=error.error_code, invocation=self._invocation(), **details)
+        raise AssertionError("fail_json returned")
 
     _shown: t.Optional[dict[str, t.Any]] = None
 
@@ -74,7 +75,7 @@ class Task:
 
 
 def run(spec: t.Mapping[str, t.Any], body: t.Callable[[Task], t.Mapping[str, t.Any]], **rules: t.Any) -> None:
-    """Run ``body`` as a module with ``spec``: the error boundary of every module. ``rules`` as AnsibleModule has them."""
+    """Run ``body`` as a module with ``spec``: every module's error boundary. ``rules`` are AnsibleModule's own."""
     task = Task(AnsibleModule(argument_spec={**spec, **HIDDEN}, supports_check_mode=True, **rules))
     try:
         result = body(task)

@@ -17,8 +17,7 @@ def run(argv: t.Sequence[str], seconds: float = 60) -> str:
         done = subprocess.run(
             list(argv),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=seconds,
             check=False,
             env={**os.environ, "LC_ALL": "C.UTF-8"},

@@ -16,7 +16,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import ru
 
 # A module run over ssh may have a short PATH; RHEL and its kin keep the emulator in libexec.
 _SEARCH = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin", "/usr/libexec"))
-_REMEDY = "Install it (Debian: qemu-system-x86 and qemu-utils; Fedora: qemu-system-x86-core and qemu-img), or apply the role maqet.qemu.hypervisor."
+_REMEDY = (
+    "Install it (Debian: qemu-system-x86 and qemu-utils; Fedora: qemu-system-x86-core and qemu-img), "
+    "or apply the role maqet.qemu.hypervisor."
+)
 
 
 @dataclasses.dataclass(frozen=True)

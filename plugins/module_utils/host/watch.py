@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import types
@@ -42,8 +43,6 @@ class GrowingFile:
 
     def read(self) -> bytes:
         """What has been added since the last call; b'' if nothing."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 65536)  # forget the notices so far; what they were about is read below
-        except BlockingIOError:
-            pass
         return self._file.read()

@@ -13,7 +13,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
 
 _REMEDY = (
-    "If QEMU still runs, 'mode: direct' reaches it; 'maqet_vm: state=stopped' or 'state=restarted' puts things in order."
+    "If QEMU still runs, 'mode: direct' reaches it; 'maqet_vm: state=stopped' or 'state=restarted' "
+    "puts things in order."
 )
 
 

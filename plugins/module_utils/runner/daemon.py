@@ -21,8 +21,8 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
@@ -99,7 +99,9 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
             paths.monitor_socket,
         )
         gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
-        server = Server(Service(session, gate, facts), session, {"vm": facts["vm"], "uuid": facts["uuid"], **facts["runner"]})
+        server = Server(
+            Service(session, gate, facts), session, {"vm": facts["vm"], "uuid": facts["uuid"], **facts["runner"]}
+        )
         await server.listen(paths.runner_socket)
         report.ready(facts)
         log.info("VM %s runs as QEMU %s, pid %d", definition.name, session.version, qemu.process.pid)

@@ -49,8 +49,7 @@ class Emulator:
         status = self.exit_status()
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         return MaqetError(
-            f"QEMU {how} before it was ready. Its last words: {words or '(none)'} "
-            "Check the options that they name.",
+            f"QEMU {how} before it was ready. Its last words: {words or '(none)'} Check the options that they name.",
             "qemu_failed",
             qemu_status=status,
             qemu_log=words,
@@ -83,7 +82,9 @@ def start(definition: Definition, where: Layout) -> Emulator:
         )
         log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         stack.callback(os.close, log_fd)
-        popen = _spawn(command_line(definition.intent, place), log_fd, (monitor.fileno(), direct.fileno()), paths.output)
+        popen = _spawn(
+            command_line(definition.intent, place), log_fd, (monitor.fileno(), direct.fileno()), paths.output
+        )
     return Emulator(popen, binary, accelerator, paths)
 
 

@@ -10,9 +10,9 @@ import time
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate, Outcome
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Refused, Session
 
 # A client that says nothing of time gets this many seconds for all its commands.

@@ -98,13 +98,19 @@ def _existing(option: str, disk: t.Mapping[str, t.Any]) -> DiskFile:
     info = _look(f"{option}.path", path)
     if not disk.get("readonly") and not os.access(path, os.W_OK):
         raise invalid_option(
-            f"{option}.path", path, f"may not be written by uid {os.geteuid()}", "Set readonly: true, or change its mode"
+            f"{option}.path",
+            path,
+            f"may not be written by uid {os.geteuid()}",
+            "Set readonly: true, or change its mode",
         )
     wanted = disk.get("format")
     if wanted is not None and wanted != info.format:
         if wanted != "raw":
             raise invalid_option(
-                f"{option}.format", wanted, f"is not what {path} holds, which is {info.format}", "Correct one of the two"
+                f"{option}.format",
+                wanted,
+                f"is not what {path} holds, which is {info.format}",
+                "Correct one of the two",
             )
         return DiskFile(path, "raw")  # any file may be shown to the guest byte by byte
     return DiskFile(path, info.format, backing=_absolute(path, info.backing))
@@ -130,7 +136,10 @@ def _owned(
     info = _look(option, path, fmt)
     if info.backing != file.backing:
         raise invalid_option(
-            f"{option}.base", file.backing, f"is not the base of {path}, which is {info.backing}", "Use another disk name"
+            f"{option}.base",
+            file.backing,
+            f"is not the base of {path}, which is {info.backing}",
+            "Use another disk name",
         )
     if size is None or size == info.virtual_size:
         return file, None
