@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests drive this very machine: real Ansible, real QEMU under TCG, a real guest."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import typing as t
+import uuid
+from pathlib import Path
+
+import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.tests.hosts import play
+
+Result = t.Dict[str, t.Any]
+NOTHING = {"accel": "tcg", "memory": "64"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """This machine as a managed host."""
+
+    inventory: Path
+
+    def run(self, *tasks: Result, options: t.Sequence[str] = (), env: dict[str, str] | None = None) -> list[Result]:
+        """Run tasks (``{"module": {options}}``, keywords beside) one after another; the result of each, failed or not."""
+        named = [
+            {"name": f"task {index}", "ignore_errors": True, **_qualified(task)} for index, task in enumerate(tasks)
+        ]
+        whole = [{"hosts": "all", "gather_facts": False, "tasks": named}]
+        outcome = play.run_playbook(self.inventory, whole, options=options, env=env)
+        if len(outcome.tasks) != len(tasks):
+            raise play.PlayFailed(outcome.output)
+        return [{**task.result, "_output": outcome.output} for task in outcome.tasks]
+
+    def vm(self, name: str, options: t.Sequence[str] = (), **wanted: t.Any) -> Result:
+        """One maqet_vm task."""
+        return self.run({"maqet_vm": {"name": name, **wanted}}, options=options)[0]
+
+    def qmp(self, name: str, options: t.Sequence[str] = (), **wanted: t.Any) -> Result:
+        """One maqet_qmp task."""
+        return self.run({"maqet_qmp": {"vm": name, **wanted}}, options=options)[0]
+
+
+def _qualified(task: Result) -> Result:
+    return {f"maqet.qemu.{key}" if key.startswith("maqet_") else key: value for key, value in task.items()}
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Local:
+    """Ansible against localhost, with the interpreter that runs the tests."""
+    inventory = tmp_path_factory.mktemp("inventory") / "hosts.json"
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory.write_text(json.dumps({"all": {"hosts": {"localhost": variables}}}), "utf-8")
+    return Local(inventory)
+
+
+@pytest.fixture(scope="session")
+def guest() -> Result:
+    """Kernel and initrd of the test guest, as options of maqet_vm."""
+    folder = play.REPOSITORY / ".dev" / "guest"
+    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--output", str(folder)]
+    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return {
+        "kernel": str(folder / "vmlinuz"),
+        "initrd": str(folder / "initramfs"),
+        "cmdline": "console=ttyS0 quiet",
+        "memory": "256",
+        "accel": "tcg",
+    }
+
+
+def traces(name: str) -> list[str]:
+    """Processes, sockets, locks and pid files that belong to a VM: none may be left of one that is stopped."""
+    found = [line for line in _command_lines() if f"guest={name}," in line or f"--vm\0{name}\0" in line]
+    run = Path(layout().run, name)
+    return found + ([str(run), *map(str, run.iterdir())] if run.exists() else [])
+
+
+def _command_lines() -> list[str]:
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_text("utf-8", "replace"))
+        except OSError:
+            continue  # it ended meanwhile
+    return lines
+
+
+@pytest.fixture
+def name(local: Local) -> t.Iterator[str]:
+    """The name of a VM that the test may make; nothing of it is left afterwards."""
+    chosen = f"test-{uuid.uuid4().hex[:8]}"
+    yield chosen
+    gone = local.vm(chosen, state="absent", purge=True, force=True, stop_timeout=0)
+    assert not gone.get("failed"), gone
+    assert traces(chosen) == []
+    assert not Path(layout().vms, chosen).exists()
+    for log in Path(layout().log).glob(f"*{chosen}*"):
+        log.unlink()
+
+
+@pytest.fixture(scope="module")
+def running(local: Local) -> t.Iterator[str]:
+    """A VM without an operating system that runs, shared by the tests of one file, which leave it running."""
+    chosen = f"test-{uuid.uuid4().hex[:8]}"
+    assert not local.vm(chosen, state="running", **NOTHING).get("failed")
+    yield chosen
+    gone = local.vm(chosen, state="absent", purge=True, force=True, stop_timeout=0)
+    assert not gone.get("failed"), gone
+    assert traces(chosen) == []
+    for log in Path(layout().log).glob(f"*{chosen}*"):
+        os.unlink(log)
