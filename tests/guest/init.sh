@@ -107,12 +107,12 @@ for net in $nets; do
 done
 
 # A console for people and tests: every line is a command of its own. No prompt, since it would stand before our lines.
-# Status 130 is Ctrl-C, after which a new reader takes over; anything else is a console that is gone.
-status=130
-while [ -n "$tty" ] && [ "$status" = 130 ]; do
-    setsid -c sh -c 'while read -r line; do sh -c "$line"; done' <&3 >&3 2>&3
-    status=$?
-done
+# The reader is never to end, or the kernel hangs up the terminal under everybody: it survives Ctrl-C, which ends only
+# the command (a read that was interrupted has status 130), and Ctrl-D is switched off.
+if [ -n "$tty" ]; then
+    stty -F "$tty" eof undef
+    setsid -c sh -c 'trap : INT; while line= && read -r line || [ $? = 130 ]; do sh -c "$line"; done' <&3 >&3 2>&3
+fi
 mkfifo /forever
 while :; do
     cat /forever

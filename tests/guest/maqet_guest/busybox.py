@@ -27,7 +27,7 @@ def static_machine(data: bytes) -> t.Optional[str]:
     size, count = struct.unpack_from("<HH", data, 54)
     for number in range(count):
         offset = table + number * size
-        if offset + 4 > len(data) or struct.unpack_from("<I", data, offset)[0] == _PT_INTERP:
+        if offset + size > len(data) or struct.unpack_from("<I", data, offset)[0] == _PT_INTERP:
             return None
     return _MACHINES.get(machine)
 

@@ -84,17 +84,17 @@ def read_newc(archive: bytes) -> t.Iterator[Entry]:
     view = memoryview(archive)
     at = 0
     while True:
-        header = bytes(view[at:at + _HEADER_SIZE])
+        header = bytes(view[at : at + _HEADER_SIZE])
         if len(header) < _HEADER_SIZE or header[:6] not in (MAGIC, b"070702"):
             raise ValueError(f"no newc header at byte {at}")
-        fields = [int(header[start:start + 8], 16) for start in range(6, _HEADER_SIZE, 8)]
+        fields = [int(header[start : start + 8], 16) for start in range(6, _HEADER_SIZE, 8)]
         mode, size, device, name_size = fields[1], fields[6], (fields[9], fields[10]), fields[11]
         name_end = at + _HEADER_SIZE + name_size
         start = name_end + (-(_HEADER_SIZE + name_size) % 4)
         end = start + size
         if end > len(archive):
             raise ValueError(f"cut short: a member at byte {at} ends at {end} of {len(archive)}")
-        name = bytes(view[at + _HEADER_SIZE:name_end - 1]).decode()
+        name = bytes(view[at + _HEADER_SIZE : name_end - 1]).decode()
         if name == TRAILER:
             return
         yield Entry(name[2:] if name.startswith("./") else name.lstrip("/"), mode, bytes(view[start:end]), device)

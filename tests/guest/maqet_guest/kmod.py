@@ -16,11 +16,29 @@ from pathlib import Path
 
 from .errors import GuestError
 
-# Drivers first, what waits for their disks last (init.sh relies on that). What a kernel lacks or has built in is left out.
+# Drivers first, what waits for their disks last: init.sh relies on that. What a kernel lacks or has built in is left
+# out.
 WANTED = (
-    "button", "evdev", "gpio_keys", "virtio_pci", "virtio_mmio", "virtio_rng", "virtio_balloon", "virtio_console",
-    "virtio_net", "e1000", "e1000e", "af_packet", "pvpanic_mmio", "pvpanic_pci",
-    "virtio_blk", "virtio_scsi", "ata_piix", "ahci", "sr_mod", "sd_mod",
+    "button",
+    "evdev",
+    "gpio_keys",
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_rng",
+    "virtio_balloon",
+    "virtio_console",
+    "virtio_net",
+    "e1000",
+    "e1000e",
+    "af_packet",
+    "pvpanic_mmio",
+    "pvpanic_pci",
+    "virtio_blk",
+    "virtio_scsi",
+    "ata_piix",
+    "ahci",
+    "sr_mod",
+    "sd_mod",
 )
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst")
 _DEPENDS = re.compile(rb"\0depends=([\w,-]*)\0")
@@ -37,7 +55,7 @@ def index(folder: Path) -> t.Dict[str, Path]:
     for path in sorted(folder.rglob("*.ko*")):
         for suffix in _SUFFIXES:
             if path.name.endswith(suffix):
-                found[canonical(path.name[:-len(suffix)])] = path
+                found[canonical(path.name[: -len(suffix)])] = path
     return found
 
 

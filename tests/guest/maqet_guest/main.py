@@ -49,11 +49,16 @@ def initramfs(busybox: bytes, modules: t.Sequence[t.Tuple[str, bytes]], scripts:
 
 def find_kernel(folder: Path) -> t.Tuple[Path, Path]:
     """(kernel image, folder of its modules) in an unpacked package. Raises GuestError if it has not one of each."""
-    images = [*folder.glob("boot/vmlinu[xz]-*"), *folder.glob("lib/modules/*/vmlinuz"),
-              *folder.glob("usr/lib/modules/*/vmlinuz")]
+    images = [
+        *folder.glob("boot/vmlinu[xz]-*"),
+        *folder.glob("lib/modules/*/vmlinuz"),
+        *folder.glob("usr/lib/modules/*/vmlinuz"),
+    ]
     modules = [path for path in (*folder.glob("lib/modules/*"), *folder.glob("usr/lib/modules/*")) if path.is_dir()]
     if len(images) != 1 or len(modules) != 1:
-        raise GuestError(f"the kernel's packages hold {len(images)} kernels and {len(modules)} module folders, not one each")
+        raise GuestError(
+            f"the kernel's packages hold {len(images)} kernels and {len(modules)} folders of modules, not one of each"
+        )
     return images[0], modules[0]
 
 
@@ -133,8 +138,10 @@ def build(output: Path, arch: str, inputs: str, source: Source, say: Say) -> boo
     _make(cache, source, candidate, arch, say)
     cache.write_stamp(inputs, candidate.label, fingerprint)
     size = (output / "initramfs").stat().st_size
-    say(f"guest is ready after {time.monotonic() - started:.0f} s: {candidate.label} in {output},"
-        f" initramfs of {size // 1024} KiB")
+    say(
+        f"guest is ready after {time.monotonic() - started:.0f} s: {candidate.label} in {output},"
+        f" initramfs of {size // 1024} KiB"
+    )
     return True
 
 
@@ -154,9 +161,15 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     """The command line. Returns the exit status: 1 after an error, which is one line on standard error."""
     parser = argparse.ArgumentParser(prog="build.py", description="Makes DIR/vmlinuz and DIR/initramfs for tests.")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="made if missing; also the cache")
-    parser.add_argument("--arch", default=platform.machine(), choices=sorted(Apt.arches), help="default: this machine's")
-    parser.add_argument("--flavour", default="cloud", choices=sorted(Apt.flavours),
-                        help="cloud boots faster; generic also has ahci, e1000 and e1000e")
+    parser.add_argument(
+        "--arch", default=platform.machine(), choices=sorted(Apt.arches), help="default: this machine's"
+    )
+    parser.add_argument(
+        "--flavour",
+        default="cloud",
+        choices=sorted(Apt.flavours),
+        help="cloud boots faster; generic also has ahci, e1000 and e1000e",
+    )
     options = parser.parse_args(arguments)
 
     def say(line: str) -> None:
@@ -165,8 +178,13 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     output = options.output.absolute()
     try:
         with _locked(output, say):
-            build(output, options.arch, inputs_digest(options.arch, options.flavour),
-                  system_source(options.arch, options.flavour), say)
+            build(
+                output,
+                options.arch,
+                inputs_digest(options.arch, options.flavour),
+                system_source(options.arch, options.flavour),
+                say,
+            )
     except (GuestError, OSError) as error:
         print(f"build.py: {error}", file=sys.stderr)
         return 1

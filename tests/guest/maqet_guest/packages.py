@@ -45,8 +45,14 @@ class Source(t.Protocol):
 
 def run(command: t.Sequence[str], folder: t.Optional[Path] = None) -> bytes:
     """Standard output of ``command``. Raises GuestError with its last words on standard error if it fails."""
-    result = subprocess.run(command, cwd=folder, env={**os.environ, **_ENVIRONMENT}, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **_ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
     if result.returncode:
         words = [line for line in result.stderr.decode(errors="replace").splitlines() if line.strip()]
         raise GuestError(f"{' '.join(command)}: {words[-1] if words else f'exit status {result.returncode}'}")
@@ -120,16 +126,24 @@ class Apt:
                     waiting += kernel_dependencies(self._show(package).get("Depends", ""))
             if packages:
                 return Candidate(f"{packages[0]} {top['Version']}", tuple(packages))
-        raise GuestError(f"apt knows none of {', '.join(self.names)} for {self.arch}: run `apt-get update` as root"
-                         f" (for a foreign architecture first `dpkg --add-architecture {self.arch}`)")
+        raise GuestError(
+            f"apt knows none of {', '.join(self.names)} for {self.arch}: run `apt-get update` as root"
+            f" (for a foreign architecture first `dpkg --add-architecture {self.arch}`)"
+        )
 
     def busybox(self) -> t.Tuple[str, ...]:
         return ("busybox-static",)
 
     def unpack(self, packages: t.Sequence[str], folder: Path, say: Say) -> None:
         # The sandbox user of apt could not write into our folder, and would say so with a warning.
-        download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download",
-                    *(f"{package}:{self.arch}" for package in packages)]
+        download = [
+            "apt-get",
+            "-q",
+            "-o",
+            "APT::Sandbox::User=root",
+            "download",
+            *(f"{package}:{self.arch}" for package in packages),
+        ]
         archives = folder.with_name(f"{folder.name}.archives")
         archives.mkdir()
         say(f"downloading {' '.join(packages)} ...")
@@ -157,12 +171,26 @@ class Dnf:
 
     def kernel(self, say: Say) -> Candidate:
         say("asking dnf for the newest kernel ...")
-        answer = run(["dnf", "-q", "repoquery", f"--forcearch={self.arch}", "--latest-limit=1",
-                      "--queryformat=%{version}-%{release}\n", "kernel-core"]).decode().split()
+        answer = (
+            run(
+                [
+                    "dnf",
+                    "-q",
+                    "repoquery",
+                    f"--forcearch={self.arch}",
+                    "--latest-limit=1",
+                    "--queryformat=%{version}-%{release}\n",
+                    "kernel-core",
+                ]
+            )
+            .decode()
+            .split()
+        )
         if not answer:
             raise GuestError("dnf knows no kernel-core: look at `dnf repolist`")
-        return Candidate(f"kernel-core-{answer[-1]}",
-                         (f"kernel-core-{answer[-1]}", f"kernel-modules-core-{answer[-1]}"))
+        return Candidate(
+            f"kernel-core-{answer[-1]}", (f"kernel-core-{answer[-1]}", f"kernel-modules-core-{answer[-1]}")
+        )
 
     def busybox(self) -> t.Tuple[str, ...]:
         return ("busybox",)
@@ -188,4 +216,4 @@ def system_source(arch: str, flavour: str) -> Source:
         return Apt(arch, flavour)
     if shutil.which("dnf") and shutil.which("rpm2cpio"):
         return Dnf(arch, flavour)
-    raise GuestError("the guest's kernel comes from apt-get and dpkg-deb, or from dnf and rpm2cpio; neither pair is here")
+    raise GuestError("the guest's kernel comes from apt-get and dpkg-deb, or from dnf and rpm2cpio: neither is here")
