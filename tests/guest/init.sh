@@ -1,15 +1,14 @@
-#!/bin/busybox sh
+#!/bin/sh
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # PID 1 of the test guest. Everything that a test may wait for is one line on the serial console that begins
 # with "maqet "; README.md lists the lines and the words of the kernel command line that are obeyed.
 # Nothing here polls: modules are loaded in order, the power button and the console are blocking reads.
-set -f
 export PATH=/bin HOME=/ TERM=linux
 busybox=/bin/busybox
 "$busybox" mount -t proc proc /proc      # first: busybox finds its own applets through /proc/self/exe
-"$busybox" --install -s /bin
+"$busybox" --install -s /bin 2>/dev/null   # all but sh, which is there already
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 cmdline=$(cat /proc/cmdline)
@@ -52,12 +51,12 @@ power_off() {
 
 # Opened here, before the greeting, so that a press right after the greeting is queued and not lost.
 watch_power_button() {
-    for name in $(find /sys/class/input/ -name 'event*'); do
-        case "$(cat "$name/device/name")" in
+    for input in /sys/class/input/event*; do
+        case "$(cat "$input/device/name" 2>/dev/null)" in
             "Power Button" | gpio-keys) ;;
             *) continue ;;
         esac
-        exec 4<"/dev/input/${name##*/}"
+        exec 4<"/dev/input/${input##*/}"
         { dd bs=24 count=1 <&4 >/dev/null 2>&1 && power_off; } &   # 24 bytes: one struct input_event
         exec 4<&-
     done
@@ -65,9 +64,9 @@ watch_power_button() {
 
 list_disks() {
     list=
-    for disk in $(ls /sys/block); do
-        case "$disk" in loop* | ram* | fd* | dm-* | zram*) continue ;; esac
-        list="$list $disk:$(cat "/sys/block/$disk/size")"
+    for disk in /sys/block/*; do
+        case "${disk##*/}" in loop* | ram* | fd* | dm-* | zram*) continue ;; esac
+        [ ! -e "$disk/size" ] || list="$list ${disk##*/}:$(cat "$disk/size")"
     done
     say "disks:${list:- none}"
 }
@@ -88,13 +87,17 @@ bring_up() {
     fi
 }
 
-nets=$(ls /sys/class/net | grep -v '^lo$')
-nets=$(echo $nets)
+nets=
+for net in /sys/class/net/*; do
+    [ "${net##*/}" = lo ] || nets="$nets ${net##*/}"
+done
+nets=${nets# }
 ip link set lo up
 asked noacpi || watch_power_button
 ! asked httpd || start_httpd
 list_disks
 say "nets: ${nets:-none}"
+set -f   # a word of the command line is never a pattern
 for word in $cmdline; do
     case "$word" in maqet.hello=*) say "hello: ${word#maqet.hello=}" ;; esac
 done
@@ -111,6 +114,7 @@ done
 # the command (a read that was interrupted has status 130), and Ctrl-D is switched off.
 if [ -n "$tty" ]; then
     stty -F "$tty" eof undef
+    # shellcheck disable=SC2016  # the inner shell is to expand it
     setsid -c sh -c 'trap : INT; while line= && read -r line || [ $? = 130 ]; do sh -c "$line"; done' <&3 >&3 2>&3
 fi
 mkfifo /forever

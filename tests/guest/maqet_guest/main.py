@@ -40,6 +40,7 @@ def initramfs(busybox: bytes, modules: t.Sequence[t.Tuple[str, bytes]], scripts:
     entries = [cpio.directory(name) for name in _FOLDERS]
     entries.append(cpio.character_device("dev/console", 5, 1))  # the kernel opens it before init can mount devtmpfs
     entries.append(cpio.regular("bin/busybox", busybox, 0o755))
+    entries.append(cpio.symlink("bin/sh", "busybox"))
     entries.append(cpio.regular("init", (scripts / "init.sh").read_bytes(), 0o755))
     entries.append(cpio.regular("etc/lease.sh", (scripts / "lease.sh").read_bytes(), 0o755))
     entries.append(cpio.regular("lib/modules/order", "".join(f"{name}\n" for name, _data in modules).encode()))
