@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import typing as t
 
@@ -16,7 +17,14 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 
 def make_folder(path: str) -> None:
     """Make ``path`` and its parents, closed to everybody else; leave an existing folder as it is."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    while True:
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            return
+        except FileExistsError:  # it is something else, or it was there and its last user has just removed it
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(path).st_mode):
+                    raise
 
 
 def sync_folder(path: str) -> None:
@@ -62,7 +70,7 @@ def read_json(path: str) -> t.Any:
             return json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MaqetError(
             f"{path} is not valid JSON ({error}). It was changed by something else: restore it from a backup, "
             "or move it away and define the VM again.",
