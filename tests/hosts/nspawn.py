@@ -315,8 +315,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _show(host: Host) -> None:
-    facts = {"name": host.name, "address": host.address, "distro": host.state["distro"], "running": host.running()}
-    sys.stdout.write(json.dumps({**facts, "inventory": str(host.inventory), "ssh": shlex.join(host.ssh_args)}) + "\n")
+    facts = {
+        "name": host.name,
+        "address": host.address,
+        "user": rootfs.USER,
+        "identity_file": str(host.run.key),
+        "distro": host.state["distro"],
+        "running": host.running(),
+        "inventory": str(host.inventory),
+        "ssh": shlex.join(host.ssh_args),
+    }
+    sys.stdout.write(json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":
