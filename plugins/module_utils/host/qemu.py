@@ -69,7 +69,9 @@ def parse_help_names(text: str) -> list[str]:
     names = []
     for line in text.splitlines():
         words = line.split()
-        if not words or line.rstrip().endswith(":") or words[0] == "Recognized":
+        if words and words[0] == "Recognized":  # what follows the models of x86 and s390x: features, no names
+            break
+        if not words or line.rstrip().endswith(":"):
             continue
         # QEMU before 8.1 prints the CPU models of x86 as "x86 NAME  description".
         names.append(words[1] if words[0] == "x86" and len(words) > 1 else words[0])
