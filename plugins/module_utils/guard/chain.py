@@ -52,7 +52,7 @@ def read(path: str, limit: int | None = None) -> list[dict[str, t.Any]]:
     kept: collections.deque[dict[str, t.Any]] = collections.deque(maxlen=limit)
     for line in lines_of(path):
         record = _parse(line)
-        if record is not None:
+        if record is not None and _form(record) is not None:
             kept.append(record)
     return list(kept)
 
@@ -64,19 +64,18 @@ def verify(log: str | t.Iterable[bytes], witness: dict[str, t.Any] | None = None
     not cut off, which the chain alone cannot.
     """
     state = _Chain(witness)
-    held: bytes | None = None  # one line back: whether it may be torn is told by the line behind it
-    number = 0
+    held: tuple[bytes, dict[str, t.Any] | None] | None = None  # one line back: whether it may be torn
+    number = 0  # is told by the line behind it; number counts the lines up to the held one
     for line in lines_of(log) if isinstance(log, str) else log:
-        if held is not None:
-            problem = state.take(held, line)
-            if problem is not None:
-                return state.report(number, problem)
-        held = line
-        number += 1
-    if held is not None:
-        problem = state.take(held, None)
+        record = _parse(line)
+        problem = state.take(*held, record) if held is not None else None
         if problem is not None:
             return state.report(number, problem)
+        held = (line, record)
+        number += 1
+    problem = state.take(*held, None) if held is not None else None
+    if problem is not None:
+        return state.report(number, problem)
     missing = state.unseen()
     return state.report(number + 1, missing) if missing else state.report(None, None)
 
@@ -93,30 +92,27 @@ class _Chain:
         head = {"seq": self.seq, "hash": self.hash} if self.seq else None
         return Report(problem is None, self.seq, line, problem, self.torn, head)
 
-    def take(self, line: bytes, following: bytes | None) -> str | None:
-        """Check one line; ``following`` is the one behind it. Returns what is wrong with it."""
+    def take(self, line: bytes, record: dict[str, t.Any] | None, after: dict[str, t.Any] | None) -> str | None:
+        """Check one line; ``after`` is the record on the next one. Returns what is wrong with it."""
         after_torn, self.after_torn = self.after_torn, False
-        if following is not None:
-            after = _parse(following)
-            if after is not None and after.get("torn") is True and after.get("seq") == self.seq + 1:
-                # Its text is no part of the chain; that the crash happened here is, in the next record.
-                self.torn += 1
-                self.after_torn = True
-                return None
+        if after is not None and after.get("torn") is True and after.get("seq") == self.seq + 1:
+            # Its text is no part of the chain; that the crash happened here is, in the next record.
+            self.torn += 1
+            self.after_torn = True
+            return None
         if not line.endswith(b"\n"):
             return f"after record {self.seq} the last line is cut short: a crash, or the file was truncated"
-        record = _parse(line)
-        if record is None:
+        if record is None or type(record.get("seq")) is not int:
             return f"after record {self.seq} stands a line that is not a record"
         return self._link(record, line, after_torn)
 
     def _link(self, record: dict[str, t.Any], line: bytes, after_torn: bool) -> str | None:
         seq, prev = record.get("seq"), record.get("prev")
-        if seq != self.seq + 1 or isinstance(seq, bool):
+        if seq != self.seq + 1:
             return f"record {seq} follows record {self.seq}: records were removed, added or moved"
         if (record.get("torn") is True) != after_torn:
             return f"record {seq} speaks of a torn line before it, and there is none"
-        if canonical(record) + b"\n" != line:
+        if _form(record) != line:
             return f"record {seq} is not in canonical form: it was edited"
         if record.get("hash") != chain_hash(str(prev) if _is_hash(prev) else NO_PREV, record):
             return f"record {seq} does not have the content that its hash was made of: it was edited"
@@ -139,12 +135,17 @@ def _is_hash(value: object) -> bool:
 
 
 def _parse(line: bytes) -> dict[str, t.Any] | None:
-    """The record in one line, or None when there is none in it that could be written again."""
+    """The object in one line, or None when there is none."""
     try:
         value = json.loads(line)
-        if isinstance(value, dict):
-            canonical(value)
-            return value
     except (ValueError, RecursionError):
-        pass
-    return None
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _form(record: dict[str, t.Any]) -> bytes | None:
+    """The line that ``record`` makes, or None when it makes none."""
+    try:
+        return canonical(record) + b"\n"
+    except ValueError:
+        return None

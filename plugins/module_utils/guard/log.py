@@ -30,6 +30,9 @@ NO_PREV = "0" * 64
 #: Bytes read at a time while looking for the last record from the end.
 _CHUNK = 65536
 
+#: How often the file may turn out to have been replaced between opening and locking it.
+_ATTEMPTS = 100
+
 
 def chain_hash(prev: str, record: dict[str, t.Any]) -> str:
     """The hash of ``record`` (its own "hash", if any, left out) after the record with hash ``prev``."""
@@ -96,7 +99,7 @@ class AuditLog:
     @contextlib.contextmanager
     def _opened(self) -> t.Iterator[int]:
         """A locked descriptor of the file that bears the name now (it may be rotated while we wait)."""
-        while True:
+        for _attempt in range(_ATTEMPTS):
             fd = self._open()
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
@@ -106,6 +109,7 @@ class AuditLog:
                     return
             finally:
                 os.close(fd)  # releases the lock
+        raise self._failed("another process replaces it again and again")
 
     def _open(self) -> int:
         # NONBLOCK: a fifo in the place of the log must be refused, not waited for.

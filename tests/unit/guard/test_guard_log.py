@@ -278,6 +278,11 @@ def test_a_log_that_is_replaced_while_we_wait_for_the_lock(
     assert [each["op"] for each in read(str(tmp_path / "old"))] == ["quit"]
 
 
+def test_a_log_that_is_replaced_without_end(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AuditLog, "_is_current", lambda _self, _fd: False)
+    assert "again and again" in refused(log)
+
+
 def test_many_threads_make_one_chain(log: AuditLog) -> None:
     def work() -> None:
         for _number in range(20):
