@@ -186,7 +186,10 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
                 system_source(options.arch, options.flavour),
                 say,
             )
-    except (GuestError, OSError) as error:
+    except OSError as error:
+        print(f"build.py: --output {output}: {error}: name a folder that you can write, with room", file=sys.stderr)
+        return 1
+    except GuestError as error:
         print(f"build.py: {error}", file=sys.stderr)
         return 1
     return 0

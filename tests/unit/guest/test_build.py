@@ -244,3 +244,12 @@ def test_the_command_line_gives_one_line_and_status_1(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "apt-get" in error
+
+
+def test_an_output_that_is_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_bytes(b"")
+    assert main.main(["--output", str(tmp_path / "out"), "--arch", "x86_64"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"--output {tmp_path / 'out'}" in error
+    assert "folder that you can write" in error
