@@ -324,7 +324,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
@@ -387,6 +387,9 @@ SPEC: dict[str, t.Any] = {
 
 def desired(params: dict[str, t.Any]) -> Desired:
     """The task's options, checked without a look at the host."""
+    for option in ("timeout", "stop_timeout"):
+        if params[option] < 0:
+            raise invalid_option(option, params[option], "is no time to wait", "Give seconds, 0 or more")
     return Desired(
         name=check_vm_name(params["name"]),
         state=params["state"],

@@ -113,6 +113,25 @@ def _busy(what: str, timeout: float, holder: dict[str, t.Any]) -> MaqetError:
     )
 
 
+def discard(path: str) -> None:
+    """Remove a lock, and its folder, that nobody holds; whoever holds it will remove it."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(path))
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return
+    if _still_named(fd, path):
+        _release(path, fd)
+    else:
+        os.close(fd)
+
+
 def _release(path: str, fd: int) -> None:
     """Let go. A folder with nothing but our lock in it belongs to a VM that does not run: remove both."""
     folder = os.path.dirname(path)

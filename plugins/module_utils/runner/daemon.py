@@ -25,7 +25,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
@@ -178,7 +178,7 @@ def _facts(definition: Definition, qemu: emulator.Emulator, session: Session, di
 
 
 def _bury(paths: VmPaths, qemu: emulator.Emulator, session: Session) -> None:
-    """QEMU has ended: say how, and leave nothing in the run folder but what a task may hold there."""
+    """QEMU has ended: say how, and leave nothing in the run folder but the lock of a task that waits for that."""
     status = qemu.exit_status()
     shutdowns = [event.get("data", {}) for event in session.events(0) if event["event"] == "SHUTDOWN"]
     reason = shutdowns[-1].get("reason") if shutdowns else None
@@ -186,5 +186,4 @@ def _bury(paths: VmPaths, qemu: emulator.Emulator, session: Session) -> None:
     log.info("QEMU ended with status %d (%s)", status, reason or "no word from the guest")
     for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.vnc_socket, paths.status):
         files.remove(path)
-    with contextlib.suppress(OSError):  # a task holds its lock in there, and will remove the folder
-        os.rmdir(paths.run)
+    locks.discard(paths.lock)

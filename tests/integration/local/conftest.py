@@ -36,7 +36,10 @@ class Local:
         outcome = play.run_playbook(self.inventory, whole, options=options, env=env)
         if len(outcome.tasks) != len(tasks):
             raise play.PlayFailed(outcome.output)
-        return [{**task.result, "_output": outcome.output} for task in outcome.tasks]
+        return [
+            {**task.result, "failed": task.status not in ("ok", "skipped"), "output": outcome.output}
+            for task in outcome.tasks
+        ]
 
     def vm(self, name: str, options: t.Sequence[str] = (), **wanted: t.Any) -> Result:
         """One maqet_vm task."""

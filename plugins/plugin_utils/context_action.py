@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tells our modules who runs which task from where, for the audit; everything else is Ansible's own way.
+
+Each module has a file of its name in ``plugins/action`` that names this class. A redirect of one to another would
+be shorter, but then ``module_defaults`` of the one would reach the other.
+"""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import typing as t
+
+from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible_collections.maqet.qemu.plugins.module_utils.task import CONTEXT
+
+
+class ContextAction(NormalAction):  # type: ignore[misc]
+    """The normal action plugin, with one hidden argument added."""
+
+    def run(self, tmp: t.Any = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
+        """Add the context and run the module."""
+        self._task.args = {**self._task.args, CONTEXT: self._context(task_vars or {})}
+        return dict(super().run(tmp, task_vars))
+
+    def _context(self, task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        return {
+            "host": platform.node(),
+            "user": _user(),
+            "task": self._task.get_name(),
+            "play": str(task_vars.get("ansible_play_name", "")),
+            "target": str(task_vars.get("inventory_hostname", "")),
+        }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, as in some containers
+        return ""
