@@ -180,7 +180,7 @@ def test_what_maqet_qmp_carries_is_light() -> None:
         ("module_utils.runner.server", f"from {UTILS} import vm"),
         ("module_utils.runner.server", f"from {UTILS}.vm import plan"),
         ("module_utils.vm.plan", f"from {UTILS}.runner import session"),
-        ("module_utils.vm.plan", f"from {UTILS}.guard.gate import x"),
+        ("module_utils.host.files", f"from {UTILS}.guard.gate import x"),
         ("module_utils.vm.plan", f"import {UTILS}.task"),
         ("module_utils.vm.plan", "from ansible.module_utils.basic import AnsibleModule"),
         ("module_utils.vm.plan", "import importlib\nimportlib.import_module('ansible.errors')"),
