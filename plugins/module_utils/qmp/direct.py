@@ -39,7 +39,7 @@ class DirectMonitor:
             raise self._unreachable("another client seems to hold it") from None
         except OSError as error:
             raise MaqetError(
-                f"No QMP monitor at {path}: {error.strerror}. "
+                f"No QMP monitor at {path}: {error.strerror or error}. "
                 + ("Is the VM running?" if not os.path.exists(path) else "Nobody listens there any more."),
                 "socket_not_found",
                 socket=path,
@@ -47,6 +47,9 @@ class DirectMonitor:
         try:
             self.greeting = self._greet()
             self._converse({"execute": "qmp_capabilities"})
+        except QmpError as error:
+            self.close()
+            raise self._unreachable(f"QEMU refuses to be spoken to: {error.error_class}: {error.desc}") from None
         except BaseException:
             self.close()
             raise
@@ -54,7 +57,12 @@ class DirectMonitor:
     def __enter__(self) -> DirectMonitor:
         return self
 
-    def __exit__(self, kind: t.Optional[type], error: t.Optional[BaseException], trace: types.TracebackType) -> None:
+    def __exit__(
+        self,
+        kind: t.Optional[type[BaseException]],
+        error: t.Optional[BaseException],
+        trace: t.Optional[types.TracebackType],
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -85,7 +93,7 @@ class DirectMonitor:
 
     def _greet(self) -> dict[str, t.Any]:
         message = self._next()
-        if "QMP" not in message:
+        if not isinstance(message.get("QMP"), dict):
             raise self._unreachable("what answers there is not a QMP monitor")
         return dict(message["QMP"])
 
@@ -94,11 +102,15 @@ class DirectMonitor:
             self._lines.send(message)
         except Closed:
             raise self._unreachable("QEMU hung up") from None
+        except socket.timeout:
+            raise self._too_late() from None
         while True:
             answer = self._next()
             if "event" in answer:
                 self.events.append(answer)
             elif "error" in answer:
+                if not isinstance(answer["error"], dict):
+                    raise self._unreachable("what it sent is not QMP: an error without words")
                 raise QmpError(str(answer["error"].get("class")), str(answer["error"].get("desc")))
             elif "return" in answer:
                 return answer["return"]
@@ -109,11 +121,14 @@ class DirectMonitor:
         except Closed:
             raise self._unreachable("QEMU hung up") from None
         except socket.timeout:
-            raise self._unreachable(
-                f"no answer within {self._deadline.seconds:g} s; the outcome is unknown", "qmp_timeout"
-            ) from None
+            raise self._too_late() from None
         except ValueError as error:
             raise self._unreachable(f"what it sent is not QMP: {error}") from None
+
+    def _too_late(self) -> MaqetError:
+        return self._unreachable(
+            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown", "qmp_timeout"
+        )
 
     def _unreachable(self, why: str, code: str = "monitor_unreachable") -> MaqetError:
         return MaqetError(f"QMP monitor {self._path}: {why}.", code, socket=self._path)

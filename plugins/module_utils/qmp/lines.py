@@ -48,7 +48,12 @@ class LineSocket:
     def __enter__(self) -> LineSocket:
         return self
 
-    def __exit__(self, kind: t.Optional[type], error: t.Optional[BaseException], trace: types.TracebackType) -> None:
+    def __exit__(
+        self,
+        kind: t.Optional[type[BaseException]],
+        error: t.Optional[BaseException],
+        trace: t.Optional[types.TracebackType],
+    ) -> None:
         self.close()
 
     def close(self) -> None:

@@ -31,7 +31,10 @@ def encode(message: t.Mapping[str, t.Any]) -> bytes:
 
 def decode(line: bytes) -> dict[str, t.Any]:
     """The message of one line; ValueError if it is not a JSON object."""
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
     if not isinstance(message, dict):
         raise ValueError("not a JSON object")
     return message

@@ -33,12 +33,14 @@ class RunnerClient:
             raise self._unreachable(f"{path}: {error.strerror or error}") from None
         try:
             try:
-                self.hello = self._next()["hello"]
+                self.hello = self._next().get("hello")
             except socket.timeout:
                 raise self._unreachable(f"no hello within {seconds:g} s") from None
-            if self.hello["protocol"] != PROTOCOL:
+            if not isinstance(self.hello, dict):
+                raise self._unreachable("what answers there is no runner")
+            if self.hello.get("protocol") != PROTOCOL:
                 raise MaqetError(
-                    f"The runner of VM {name} speaks protocol {self.hello['protocol']}, this module {PROTOCOL}. "
+                    f"The runner of VM {name} speaks protocol {self.hello.get('protocol')}, this module {PROTOCOL}. "
                     "Use the collection's version that started the VM, or restart the VM.",
                     "runner_unreachable",
                 )
@@ -49,7 +51,12 @@ class RunnerClient:
     def __enter__(self) -> RunnerClient:
         return self
 
-    def __exit__(self, kind: t.Optional[type], error: t.Optional[BaseException], trace: types.TracebackType) -> None:
+    def __exit__(
+        self,
+        kind: t.Optional[type[BaseException]],
+        error: t.Optional[BaseException],
+        trace: t.Optional[types.TracebackType],
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -63,21 +70,17 @@ class RunnerClient:
             self._lines.send({"id": self._id, "op": op, **fields})
         except Closed:
             raise self._unreachable("it hung up") from None
+        except socket.timeout:
+            raise self._too_late(op) from None
         while True:
             try:
                 message = self._next()
             except socket.timeout:
-                raise MaqetError(
-                    f"The runner of VM {self._name} did not answer '{op}' within {self._deadline.seconds:g} s; "
-                    "the outcome is unknown. Raise 'timeout' if the command needs longer.",
-                    "qmp_timeout",
-                ) from None
+                raise self._too_late(op) from None
             if "event" in message:
                 self.events.append(message["event"])
             elif message.get("id") == self._id:
-                if "error" in message:
-                    raise MaqetError.from_dict(message["error"])
-                return dict(message["result"])
+                return self._result(message)
 
     def subscribe(self, names: t.Optional[list[str]] = None, since: t.Optional[int] = None) -> None:
         """Have events sent from now on (or from event number ``since`` on); see ``events``, ``next_event``."""
@@ -92,6 +95,16 @@ class RunnerClient:
             if "event" in message:
                 return dict(message["event"])
 
+    def _result(self, message: dict[str, t.Any]) -> dict[str, t.Any]:
+        try:
+            error = MaqetError.from_dict(message["error"]) if "error" in message else None
+            result = {} if error else dict(message["result"])
+        except (KeyError, TypeError, ValueError) as problem:
+            raise self._unreachable(f"it sent what is not its protocol: {problem!r}") from None
+        if error is not None:
+            raise error
+        return result
+
     def _next(self) -> dict[str, t.Any]:
         try:
             return self._lines.receive()
@@ -99,6 +112,13 @@ class RunnerClient:
             raise self._unreachable("it hung up") from None
         except ValueError as error:
             raise self._unreachable(f"it sent what is not its protocol: {error}") from None
+
+    def _too_late(self, op: str) -> MaqetError:
+        return MaqetError(
+            f"The runner of VM {self._name} did not answer '{op}' within {self._deadline.seconds:g} s; "
+            "the outcome is unknown. Raise 'timeout' if the command needs longer.",
+            "qmp_timeout",
+        )
 
     def _unreachable(self, why: str) -> MaqetError:
         return MaqetError(f"The runner of VM {self._name} cannot be reached ({why}). {_REMEDY}", "runner_unreachable")
