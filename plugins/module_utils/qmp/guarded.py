@@ -23,7 +23,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import Direc
 
 def send(target: Target, asked: Asked) -> Answer:
     """Judge all of ``asked``, then send it; the same answer, and the same errors, as from a runner."""
-    make_folder(os.path.dirname(target.audit_log))
+    if not asked.check:
+        make_folder(os.path.dirname(target.audit_log))
     requests = [
         Request(command["execute"], dict(command.get("arguments") or {}), asked.allow_dangerous)
         for command in asked.commands
@@ -48,9 +49,16 @@ def send(target: Target, asked: Asked) -> Answer:
 
 
 def _gate(target: Target, monitor: DirectMonitor) -> Gate:
-    known = frozenset(command["name"] for command in monitor.execute("query-commands"))
+    try:
+        known = frozenset(command["name"] for command in monitor.execute("query-commands"))
+    except QmpError as error:
+        raise MaqetError(
+            f"QMP monitor {target.socket}: it does not say which commands it knows: {error.error_class}: {error.desc}.",
+            "monitor_unreachable",
+            socket=target.socket,
+        ) from None
     identity = VmIdentity(target.name, target.uuid, target.pid, target.start, monitor.version, target.socket)
-    if target.uuid is None:
+    if target.uuid is None and "query-uuid" in known:  # a storage daemon has none
         identity = dataclasses.replace(identity, uuid=monitor.execute("query-uuid")["UUID"])
     return Gate(identity, Scope(target.output, known), AuditLog(target.audit_log), "direct")
 
