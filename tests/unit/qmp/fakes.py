@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers on real unix sockets that speak as QEMU and as a runner do, or misbehave as a test wants it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import queue
+import socket
+import threading
+import typing as t
+
+# No test waits longer for a thread or a byte than this, in seconds: then something hangs, and the test fails.
+PATIENCE = 60.0
+Message = dict[str, t.Any]
+
+GREETING: Message = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 22}}, "capabilities": ["oob"]}}
+UUID = "6c1e7f8a-0000-4000-8000-000000000001"
+COMMANDS = (
+    "qmp_capabilities query-commands query-uuid query-status query-version stop cont quit system_powerdown pmemsave "
+    "human-monitor-command set_password device_del netdev_add x-query-roms send-key"
+).split()
+
+
+class Client:
+    """One connection, seen from the server."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.settimeout(PATIENCE)
+        self._socket = connected
+        self._reader = connected.makefile("rb")
+
+    def send(self, *messages: t.Union[Message, bytes]) -> None:
+        """Send messages as lines, and bytes as they are; a client that has gone is none of our business."""
+        whole = b"".join(m if isinstance(m, bytes) else json.dumps(m).encode() + b"\n" for m in messages)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(whole)
+
+    def receive(self) -> t.Optional[Message]:
+        """The next message, or None when the client has hung up."""
+        with contextlib.suppress(ConnectionResetError):
+            if self._reader.closed:  # we have hung up
+                return None
+            line = self._reader.readline()
+            return dict(json.loads(line)) if line.endswith(b"\n") else None
+        return None
+
+    def close(self) -> None:
+        """Hang up."""
+        self._reader.close()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+class FakeServer:
+    """Serves its clients one after another with ``talk``, in a thread of its own."""
+
+    def __init__(self, path: t.Union[str, os.PathLike[str]], talk: t.Callable[[Client], None]) -> None:
+        self.path = os.fspath(path)
+        #: Gets an item for each client that has hung up by itself.
+        self.hung_up: queue.Queue[None] = queue.Queue()
+        self.error: t.Optional[BaseException] = None
+        self._talk = talk
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listening.bind(self.path)
+        self._listening.listen()
+        self._current: t.Optional[Client] = None
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(self, kind: t.Any, error: t.Optional[BaseException], trace: t.Any) -> None:
+        self.close()
+        if error is None and self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        """End the server, and whatever conversation it has."""
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        if self._current is not None:
+            with contextlib.suppress(OSError):
+                self._current._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(PATIENCE)
+        self._listening.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connected, _address = self._listening.accept()
+            except OSError:
+                return
+            self._current = Client(connected)
+            try:
+                self._talk(self._current)
+                # Whatever the conversation was, it ends when the client hangs up.
+                while self._current.receive() is not None:
+                    pass
+                self.hung_up.put(None)
+            except (OSError, ValueError) as error:
+                if self._listening.fileno() >= 0 and not isinstance(error, ConnectionError):
+                    self.error = error
+            finally:
+                self._current.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """An answer of QEMU's that says no."""
+
+    error_class: str
+    desc: str
+
+
+# What is returned, or said instead, or done (with the client and the message) instead of answering.
+Answer = t.Union[t.Any, Refusal, t.Callable[[Client, Message], None]]
+
+
+class FakeMonitor(FakeServer):
+    """A QMP monitor with ``answers`` by command; ``received`` holds what reached it, without the negotiation."""
+
+    def __init__(
+        self,
+        path: t.Union[str, os.PathLike[str]],
+        answers: t.Optional[t.Mapping[str, Answer]] = None,
+        greeting: t.Union[Message, bytes] = GREETING,
+    ) -> None:
+        self.received: list[Message] = []
+        self.greeting = greeting
+        self.answers: dict[str, Answer] = {
+            "qmp_capabilities": {},
+            "query-commands": [{"name": name} for name in COMMANDS],
+            "query-uuid": {"UUID": UUID},
+            "query-version": {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": ""},
+            "query-status": {"status": "running", "running": True},
+            **(answers or {}),
+        }
+        super().__init__(path, self._converse)
+
+    def __enter__(self) -> FakeMonitor:
+        return self
+
+    @property
+    def commands(self) -> list[str]:
+        """The names of the commands that reached it."""
+        return [message["execute"] for message in self.received]
+
+    def _converse(self, client: Client) -> None:
+        client.send(self.greeting)
+        while True:
+            message = client.receive()
+            if message is None:
+                self.hung_up.put(None)
+                return
+            if message["execute"] != "qmp_capabilities":
+                self.received.append(message)
+            self._answer(client, message)
+
+    def _answer(self, client: Client, message: Message) -> None:
+        answer = self.answers.get(message["execute"], {})
+        number = {"id": message["id"]} if "id" in message else {}
+        if callable(answer):
+            answer(client, message)
+        elif isinstance(answer, Refusal):
+            client.send({"error": {"class": answer.error_class, "desc": answer.desc}, **number})
+        else:
+            client.send({"return": answer, **number})
+
+
+def event(name: str, **data: t.Any) -> Message:
+    """An event as QEMU sends it."""
+    return {"event": name, "data": data, "timestamp": {"seconds": 1, "microseconds": 2}}
+
+
+def runner(answer: t.Callable[[Message], t.Iterable[t.Union[Message, bytes]]], protocol: t.Any = 1) -> t.Any:
+    """The conversation of a runner: hello, then what ``answer`` says to each request."""
+
+    def talk(client: Client) -> None:
+        client.send({"hello": {"protocol": protocol, "vm": "web", "uuid": UUID, "pid": 1, "digest": "d"}})
+        while True:
+            message = client.receive()
+            if message is None:
+                return
+            client.send(*answer(message))
+
+    return talk
+
+
+def records(path: t.Union[str, os.PathLike[str]]) -> list[Message]:
+    """The audit records on disk."""
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
