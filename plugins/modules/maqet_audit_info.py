@@ -12,11 +12,11 @@ version_added: 0.1.0
 author:
   - The maqet.qemu authors (@maqet)
 description:
-  - Returns the audit records of one VM, and verifies that none has been changed, removed, added or reordered since it was
-    written.
+  - Returns the audit records of one VM, and verifies that none has been changed, removed, added or reordered since it
+    was written.
   - The log stays when the VM is removed, so it can be read afterwards.
-  - Somebody who may write the log can replace all of it. Keep the C(seq) and C(hash) that M(maqet.qemu.maqet_qmp) returns
-    elsewhere to notice that too.
+  - Somebody who may write the log can replace all of it. Keep the C(seq) and C(hash) that M(maqet.qemu.maqet_qmp)
+    returns elsewhere to notice that too.
 extends_documentation_fragment:
   - maqet.qemu.attributes
   - maqet.qemu.attributes.info

@@ -15,7 +15,8 @@ description:
   - Sends one QMP command, or a list of commands, to a virtual machine and returns what QEMU answers.
   - Every command is judged on the host before QEMU sees a byte of it, and leaves an audit record on the host and in the
     task's result, also when it is refused.
-  - A list of commands is judged as a whole before its first command is sent. The first command that fails ends the list.
+  - A list of commands is judged as a whole before its first command is sent. The first command that fails ends the
+    list.
 extends_documentation_fragment:
   - maqet.qemu.attributes
 attributes:
@@ -30,7 +31,8 @@ options:
     type: str
   socket:
     description:
-      - Path of the QMP socket of a QEMU that the collection did not start, such as one of Proxmox VE or systemd-vmspawn.
+      - Path of the QMP socket of a QEMU that the collection did not start, such as one of Proxmox VE or
+        systemd-vmspawn.
       - It is spoken to directly, as with O(mode=direct).
       - QEMU serves one client at a time on a monitor socket, so it must not be in use by its owner.
     type: path
@@ -58,16 +60,16 @@ options:
         type: dict
   allow_dangerous:
     description:
-      - Consent to commands that are refused without it, such as C(human-monitor-command), C(inject-nmi) and the unstable
-        ones whose names begin with C(x-).
+      - Consent to commands that are refused without it, such as C(human-monitor-command), C(inject-nmi) and the
+        unstable ones whose names begin with C(x-).
       - Commands that can reach the host's programs, files and network are refused with and without it.
     type: bool
     default: false
   mode:
     description:
       - V(ipc) sends through the runner of the virtual machine, which enforces the policy for every client.
-      - V(direct) connects to a second monitor of QEMU, with the same guard and the same log, and works also when the runner
-        is gone.
+      - V(direct) connects to a second monitor of QEMU, with the same guard and the same log, and works also when the
+        runner is gone.
     type: str
     choices: [ipc, direct]
     default: ipc
@@ -156,7 +158,8 @@ decision:
     class: {description: 'The power of the command, from V(read) to V(host-exec).', type: str, returned: always}
     rule: {description: The rule that decided., type: str, returned: always}
     reason: {description: The rule in words., type: str, returned: always}
-    level: {description: V(warning) for commands that can hurt the guest's availability or needed consent., type: str, returned: always}
+    level: {description: V(warning) for commands that can hurt the guest's availability or needed consent., type: str,
+      returned: always}
   sample: {"decision": "allow", "class": "read", "rule": "class:read", "reason": "reads state", "level": "info"}
 decisions:
   description: The guard's verdicts on all of O(commands).
@@ -175,8 +178,9 @@ events:
   returned: when a command was sent
 error_code:
   description:
-    - A stable word for what went wrong, one of V(invalid_command), V(policy_denied), V(vm_not_found), V(vm_not_running),
-      V(runner_unreachable), V(socket_not_found), V(vm_busy), V(qmp_error), V(qmp_timeout), V(wait_timeout), V(audit_failed).
+    - A stable word for what went wrong, one of V(invalid_command), V(policy_denied), V(vm_not_found),
+      V(vm_not_running), V(runner_unreachable), V(socket_not_found), V(vm_busy), V(qmp_error), V(qmp_timeout),
+      V(wait_timeout), V(audit_failed).
   type: str
   returned: on failure
 qmp_class:

@@ -33,8 +33,8 @@ options:
       - V(stopped) - it is defined and not running.
       - V(restarted) - it is stopped, if it runs, and started. Always a change.
       - V(absent) - it is not defined. A running VM is stopped first.
-      - The task returns when the state is reached. A stop has the guest asked by its ACPI power button, see O(stop_timeout)
-        and O(force).
+      - The task returns when the state is reached. A stop has the guest asked by its ACPI power button, see
+        O(stop_timeout) and O(force).
     type: str
     choices: [present, running, stopped, paused, restarted, absent]
     default: present
@@ -48,7 +48,8 @@ options:
     type: int
   cpu_model:
     description:
-      - CPU model, optionally with features, as QEMU's C(-cpu) takes it. For a new VM the host's own under KVM, else V(max).
+      - CPU model, optionally with features, as QEMU's C(-cpu) takes it. For a new VM the host's own under KVM, else
+        V(max).
     type: str
   machine:
     description:
@@ -100,8 +101,8 @@ options:
         type: path
       format:
         description:
-          - Format of a new image, V(qcow2) by default. For one that exists, the format that it must have; it is detected
-            once, when the disk is defined, and never guessed when it is used.
+          - Format of a new image, V(qcow2) by default. For one that exists, the format that it must have; it is
+            detected once, when the disk is defined, and never guessed when it is used.
         type: str
         choices: [qcow2, raw]
       interface:
@@ -153,13 +154,14 @@ options:
             required: true
   serial:
     description:
-      - V(file) writes the first serial port to C(serial.log) in the VM's folder, which is the default; V(none) has no port.
+      - V(file) writes the first serial port to C(serial.log) in the VM's folder, which is the default; V(none) has no
+        port.
     type: str
     choices: [file, none]
   display:
     description:
-      - V(none), the default, has no graphics; V(headless) has a graphics card but no window, for screenshots; V(vnc) serves it
-        on a unix socket beside the VM's other sockets.
+      - V(none), the default, has no graphics; V(headless) has a graphics card but no window, for screenshots; V(vnc)
+        serves it on a unix socket beside the VM's other sockets.
     type: str
     choices: [none, headless, vnc]
   extra_args:
@@ -175,8 +177,9 @@ options:
   wait_for:
     description:
       - What to wait for, one after another, at most O(timeout) seconds in all.
-      - Each is V(running), V(exit), C({serial: REGEX}) or C({event: NAME}). Serial output and events count from the start of
-        this QEMU, so that a task that is run again finds what it found before.
+      - Each is V(running), V(exit), a dictionary C(serial) with a regular expression, or a dictionary C(event) with
+        the name of a QMP event. Serial output and events count from the start of this QEMU, so that a task that is run
+        again finds what it found before.
     type: list
     elements: raw
   timeout:
@@ -191,8 +194,8 @@ options:
     default: 60
   force:
     description:
-      - Consent to end QEMU when the guest has not powered off in O(stop_timeout). First by the monitor's C(quit), and if that
-        fails by C(SIGKILL). Without it the task fails and the VM goes on.
+      - Consent to end QEMU when the guest has not powered off in O(stop_timeout). First by the monitor's C(quit), and
+        if that fails by C(SIGKILL). Without it the task fails and the VM goes on.
     type: bool
     default: false
   allow_restart:
@@ -202,8 +205,8 @@ options:
     default: false
   purge:
     description:
-      - With O(state=absent), also delete the images in the VM's own folder, and its output folder. Other files are never
-        deleted, nor is the audit log.
+      - With O(state=absent), also delete the images in the VM's own folder, and its output folder. Other files are
+        never deleted, nor is the audit log.
     type: bool
     default: false
 seealso:
@@ -265,9 +268,11 @@ vm:
   returned: when the VM could be looked at
   contains:
     name: {description: Its name., type: str, returned: always}
-    status: {description: 'V(absent), V(stopped), or what QEMU says, such as V(running) or V(paused).', type: str, returned: always}
+    status: {description: 'V(absent), V(stopped), or what QEMU says, such as V(running) or V(paused).', type: str,
+      returned: always}
     uuid: {description: Its UUID., type: str, returned: always}
-    definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned: always}
+    definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned:
+      always}
     disks: {description: The image of each disk., type: dict, returned: always}
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}
@@ -282,7 +287,8 @@ vm:
     audit_log: {description: The VM's audit log., type: str, returned: always}
     last_exit: {description: How its last QEMU ended., type: dict, returned: when one has}
 actions:
-  description: What the task did, or in check mode would do, each with its C(impact) - V(live), V(restart) or V(recreate).
+  description: What the task did, or in check mode would do, each with its C(impact) - V(live), V(restart) or
+    V(recreate).
   type: list
   elements: dict
   returned: always
@@ -310,9 +316,9 @@ audit:
   returned: always
 error_code:
   description:
-    - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_not_running), V(vm_busy), V(vm_exited),
-      V(restart_required), V(stop_timeout), V(wait_timeout), V(qemu_not_found), V(qemu_failed), V(libraries_missing),
-      V(runner_failed), V(runner_unreachable), V(state_unsafe), V(command_failed), V(host_error).
+    - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_not_running), V(vm_busy),
+      V(vm_exited), V(restart_required), V(stop_timeout), V(wait_timeout), V(qemu_not_found), V(qemu_failed),
+      V(libraries_missing), V(runner_failed), V(runner_unreachable), V(state_unsafe), V(command_failed), V(host_error).
   type: str
   returned: on failure
 """

@@ -50,10 +50,12 @@ vms:
   returned: always
   contains:
     name: {description: Its name., type: str, returned: always}
-    status: {description: 'V(stopped), or what QEMU says, such as V(running) or V(paused); V(unknown) if it does not answer.', type: str, returned: always}
+    status: {description: 'V(stopped), or what QEMU says, such as V(running) or V(paused); V(unknown) if it does not
+      answer.', type: str, returned: always}
     error: {description: Why it does not answer., type: str, returned: when it does not}
     uuid: {description: Its UUID., type: str, returned: always}
-    definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned: always}
+    definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned:
+      always}
     disks: {description: The image of each disk., type: dict, returned: always}
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}

@@ -134,13 +134,21 @@ def discard(path: str) -> None:
 
 def _release(path: str, fd: int) -> None:
     """Let go. A folder with nothing but our lock in it belongs to a VM that does not run: remove both."""
-    folder = os.path.dirname(path)
     try:
-        if os.listdir(folder) == [os.path.basename(path)]:
+        if _alone(path):
             os.unlink(path)
             with contextlib.suppress(OSError):  # somebody came in between: then it is theirs
-                os.rmdir(folder)
+                os.rmdir(os.path.dirname(path))
         else:
             os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+    if _alone(path):  # what was beside it went after our look, and who removed it found the lock held
+        discard(path)
+
+
+def _alone(path: str) -> bool:
+    try:
+        return os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+    except FileNotFoundError:
+        return False

@@ -46,9 +46,8 @@ def test_a_user_has_vms_of_its_own(nspawn_host: nspawn.Host) -> None:
 
 def test_a_failed_start_leaves_no_unit_and_says_why(nspawn_host: nspawn.Host) -> None:
     """The reason crosses systemd: QEMU's last words are in the task's error."""
-    (failed,) = run(
-        nspawn_host, {"maqet.qemu.maqet_vm": {"name": "bad", **VM, "extra_args": ["-device", "nonesuch"]}, "become": True}
-    )
+    bad = {"name": "bad", **VM, "extra_args": ["-device", "nonesuch"]}
+    (failed,) = run(nspawn_host, {"maqet.qemu.maqet_vm": bad, "become": True})
     assert failed["error_code"] == "qemu_failed", failed
     assert "'nonesuch' is not a valid device model name" in failed["msg"]
     assert "bad" not in nspawn_host.root("systemctl", "list-units", "--all", "--plain", "maqet-*")

@@ -57,7 +57,7 @@ def test_bad_options(local: Local, name: str) -> None:
     results = local.run(
         *({"maqet_vm": {"name": name, "state": "running", **NOTHING, **bad}} for bad, _words in BAD.values())
     )
-    for (option, (bad, words)), result in zip(BAD.items(), results):
+    for (option, (_bad, words)), result in zip(BAD.items(), results):
         assert result["failed"], (option, result)
         message = result["msg"]
         assert option.split(" ", maxsplit=1)[0].replace("unknown", "Unsupported") in message, (option, message)

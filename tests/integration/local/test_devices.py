@@ -119,7 +119,7 @@ def test_a_backing_format_that_nobody_wrote_down(local: Local, name: str, tmp_pa
     base.write_bytes(b"\0" * MIB)
     create = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(overlay)]
     subprocess.run(create, check=True)
-    # Today's qemu-img insists on a format, yesterday's did not: turn the header's note of it into one that means nothing.
+    # Today's qemu-img insists on a format, yesterday's did not: make the header's note of it one that means nothing.
     note, unknown = (0xE2792ACA).to_bytes(4, "big"), (0x12345678).to_bytes(4, "big")
     written = overlay.read_bytes()
     assert written.count(note) == 1

@@ -21,7 +21,7 @@ def kinds(result: Result) -> list[str]:
 
 
 def thrice(local: Local, name: str, **wanted: t.Any) -> tuple[Result, Result]:
-    """A task in check mode, for real, and again: check mode tells the truth and changes nothing, the second run nothing."""
+    """A task in check mode, for real, and again: the first tells the truth and changes nothing, the last nothing."""
     task = {"maqet_vm": {"name": name, **wanted}, "diff": True}
     before = local.run({"maqet_vm_info": {"name": name}})[0]["vms"]
     announced, unchanged, done, again = local.run(

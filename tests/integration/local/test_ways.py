@@ -50,9 +50,7 @@ def test_ad_hoc_by_its_full_name(tmp_path: Path, running: str) -> None:
 def test_ad_hoc_by_its_short_name(tmp_path: Path, running: str) -> None:
     """ANSIBLE_LIBRARY names the modules' folder; the action plugin is not found then, and the audit has less to say."""
     folder = tmp_path / "ansible_collections/maqet/qemu/plugins/modules"
-    done = adhoc(
-        tmp_path, "-m", "maqet_qmp", "-a", f"vm={running} command=query-status", ANSIBLE_LIBRARY=str(folder)
-    )
+    done = adhoc(tmp_path, "-m", "maqet_qmp", "-a", f"vm={running} command=query-status", ANSIBLE_LIBRARY=str(folder))
     assert done.returncode == 0, done.stdout
     assert '"status": "running"' in done.stdout
     record = read(layout().vm(running).audit_log)[-1]
