@@ -28,7 +28,7 @@ class Local:
     inventory: Path
 
     def run(self, *tasks: Result, options: t.Sequence[str] = (), env: dict[str, str] | None = None) -> list[Result]:
-        """Run tasks (``{"module": {options}}``, keywords beside) one after another: the result of each, also if it failed."""
+        """Run tasks (``{"module": {options}}``, keywords beside) one after another; each result, also of a failure."""
         named = [
             {"name": f"task {index}", "ignore_errors": True, **_qualified(task)} for index, task in enumerate(tasks)
         ]

@@ -101,7 +101,7 @@ def test_dangerous_commands_need_consent(local: Local, running: str, mode: str) 
 @pytest.mark.parametrize("mode", MODES)
 def test_commands_against_availability_are_sent_with_a_warning(local: Local, name: str, mode: str) -> None:
     """blockdev-del and device_del of what is not there reach QEMU, which says so; the others do what they do."""
-    commands = (
+    commands: tuple[Result, ...] = (
         {"command": "blockdev-del", "arguments": {"node-name": "nothing"}},
         {"command": "device_del", "arguments": {"id": "nothing"}},
         {"command": "system_powerdown"},

@@ -153,6 +153,48 @@ def test_an_error_in_the_block_releases(lock: str) -> None:
     assert not os.path.exists(os.path.dirname(lock))
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_discard_removes_what_nobody_holds(lock: str, request: pytest.FixtureRequest, held: bool) -> None:
+    if held:
+        request.getfixturevalue("holder")
+    else:
+        os.makedirs(os.path.dirname(lock))
+        pathlib.Path(lock).touch()
+    locks.discard(lock)
+    assert os.path.exists(lock) is os.path.exists(os.path.dirname(lock)) is held
+
+
+@pytest.mark.parametrize("there", ["nothing", "empty folder", "other file"])
+def test_discard_without_a_lock(lock: str, there: str) -> None:
+    folder = pathlib.Path(lock).parent
+    if there != "nothing":
+        folder.mkdir(parents=True)
+    if there == "other file":
+        (folder / "status.json").touch()
+    locks.discard(lock)
+    assert folder.exists() is (there == "other file")
+
+
+def test_the_last_of_two_that_leave_together_cleans_up(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner ends just when a task has seen that the folder is not empty, and finds the lock still held."""
+    real, other = os.ftruncate, pathlib.Path(lock).with_name("status.json")
+
+    def ftruncate(fd: int, size: int) -> None:
+        real(fd, size)
+        if other.exists() and leaving:
+            other.unlink()
+            locks.discard(lock)
+            assert os.path.exists(lock)
+
+    leaving: list[bool] = []
+    monkeypatch.setattr(os, "ftruncate", ftruncate)
+    with locks.locked(lock, 0, "me", "VM web"):
+        other.touch()
+        leaving.append(True)
+    assert not other.exists()
+    assert not os.path.exists(os.path.dirname(lock))
+
+
 def test_a_link_in_its_place_is_not_followed(lock: str, tmp_path: pathlib.Path) -> None:
     os.makedirs(os.path.dirname(lock))
     (tmp_path / "victim").write_text("precious")

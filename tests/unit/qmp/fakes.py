@@ -48,16 +48,22 @@ class Client:
             return dict(json.loads(line)) if line.endswith(b"\n") else None
         return None
 
-    def close(self) -> None:
-        """Hang up."""
-        self._reader.close()
+    def end(self) -> None:
+        """Have both sides find the end of the conversation."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.end()
+        self._reader.close()
         self._socket.close()
 
 
 class FakeServer:
-    """Serves its clients one after another with ``talk``, in a thread of its own."""
+    """Serves its clients with ``talk``, in threads: one after another as a monitor does, or ``side_by_side``."""
+
+    side_by_side = False
 
     def __init__(self, path: t.Union[str, os.PathLike[str]], talk: t.Callable[[Client], None]) -> None:
         self.path = os.fspath(path)
@@ -65,12 +71,12 @@ class FakeServer:
         self.hung_up: queue.Queue[None] = queue.Queue()
         self.error: t.Optional[BaseException] = None
         self._talk = talk
+        self._clients: list[Client] = []
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(self.path)
         self._listening.listen()
-        self._current: t.Optional[Client] = None
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
     def __enter__(self) -> FakeServer:
         return self
@@ -81,33 +87,41 @@ class FakeServer:
             raise self.error
 
     def close(self) -> None:
-        """End the server, and whatever conversation it has."""
+        """End the server, and whatever conversations it has."""
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
-        if self._current is not None:
-            with contextlib.suppress(OSError):
-                self._current._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(PATIENCE)
+        for client in self._clients:
+            client.end()
+        for thread in self._threads:
+            thread.join(PATIENCE)
         self._listening.close()
 
-    def _serve(self) -> None:
+    def _accept(self) -> None:
         while True:
             try:
                 connected, _address = self._listening.accept()
             except OSError:
                 return
-            self._current = Client(connected)
-            try:
-                self._talk(self._current)
-                # Whatever the conversation was, it ends when the client hangs up.
-                while self._current.receive() is not None:
-                    pass
-                self.hung_up.put(None)
-            except (OSError, ValueError) as error:
-                if self._listening.fileno() >= 0 and not isinstance(error, ConnectionError):
-                    self.error = error
-            finally:
-                self._current.close()
+            client = Client(connected)
+            self._clients.append(client)
+            if self.side_by_side:
+                self._threads.append(threading.Thread(target=self._serve, args=(client,)))
+                self._threads[-1].start()
+            else:
+                self._serve(client)
+
+    def _serve(self, client: Client) -> None:
+        try:
+            self._talk(client)
+            # Whatever the conversation was, it ends when the client hangs up.
+            while client.receive() is not None:
+                pass
+            self.hung_up.put(None)
+        except (ConnectionError, ValueError) as error:
+            if not isinstance(error, ConnectionError):
+                self.error = error
+        finally:
+            client.close()
 
 
 @dataclasses.dataclass(frozen=True)
