@@ -45,7 +45,7 @@ def resolve(disks: t.Sequence[t.Mapping[str, t.Any]], stored: t.Optional[Definit
                 raise invalid_option(option, known.path, "is gone", "Restore the file, or remove the disk.")
             result.files[name] = known
         elif "path" in disk:
-            result.files[name] = _existing(option, disk)
+            result.files[name] = _existing(option, disk, stored)
         else:
             file, job = _owned(option, disk, paths, known)
             result.files[name] = file
@@ -92,10 +92,19 @@ def readable_file(option: str, path: str, remedy: str) -> None:
         raise invalid_option(option, path, f"may not be read by uid {os.geteuid()}", "Change its mode or owner")
 
 
-def _existing(option: str, disk: t.Mapping[str, t.Any]) -> DiskFile:
-    """A file that is somebody else's: used, never deleted."""
-    path = disk["path"]
-    info = _look(f"{option}.path", path)
+def _existing(option: str, disk: t.Mapping[str, t.Any], stored: t.Optional[Definition]) -> DiskFile:
+    """A file that is somebody else's: used, never deleted.
+
+    One that this VM has already keeps its format, whatever else changes: its guest may have written to it since.
+    """
+    path, wanted = disk["path"], disk.get("format")
+    used = next((file for file in stored.files.values() if file.path == path), None) if stored else None
+    if used is not None and wanted in (None, used.driver):
+        readable_file(f"{option}.path", path, "Give the path of an existing image")
+        found = DiskFile(path, used.driver, backing=used.backing)
+    else:
+        info = _look(f"{option}.path", path, wanted)
+        found = DiskFile(path, info.format, backing=_absolute(path, info.backing))
     if not disk.get("readonly") and not os.access(path, os.W_OK):
         raise invalid_option(
             f"{option}.path",
@@ -103,17 +112,11 @@ def _existing(option: str, disk: t.Mapping[str, t.Any]) -> DiskFile:
             f"may not be written by uid {os.geteuid()}",
             "Set readonly: true, or change its mode",
         )
-    wanted = disk.get("format")
-    if wanted is not None and wanted != info.format:
-        if wanted != "raw":
-            raise invalid_option(
-                f"{option}.format",
-                wanted,
-                f"is not what {path} holds, which is {info.format}",
-                "Correct one of the two",
-            )
-        return DiskFile(path, "raw")  # any file may be shown to the guest byte by byte
-    return DiskFile(path, info.format, backing=_absolute(path, info.backing))
+    if wanted is not None and wanted != found.driver:
+        raise invalid_option(
+            f"{option}.format", wanted, f"is not what {path} holds, which is {found.driver}", "Correct one of the two"
+        )
+    return found
 
 
 def _owned(
@@ -134,6 +137,8 @@ def _owned(
             raise _too_small(option, size, f"the base image's {base.virtual_size}")
         return file, Job("create_disk", disk["name"], file, size)
     info = _look(option, path, fmt)
+    if info.format != fmt:
+        raise invalid_option(option, path, f"is not a {fmt} image but {info.format}", "Move the file away")
     if info.backing != file.backing:
         raise invalid_option(
             f"{option}.base",
@@ -154,7 +159,7 @@ def _too_small(option: str, size: int, than: str) -> MaqetError:
 
 def _look(option: str, path: str, expected: t.Optional[str] = None) -> qemu.ImageInfo:
     readable_file(option, path, "Give the path of an existing image")
-    if expected == "raw":
+    if expected == "raw":  # any file may be shown to the guest byte by byte, so its content says nothing
         return qemu.ImageInfo(path, "raw", os.stat(path).st_size)
     try:
         info = qemu.image_info(path)
