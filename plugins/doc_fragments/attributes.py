@@ -9,7 +9,12 @@ class ModuleDocFragment:
     """Attributes, and what every module needs on the host."""
 
     DOCUMENTATION = r"""
-options: {}
+options:
+  _context:
+    description:
+      - Who runs which task from where, for the audit. The collection's action plugin fills it in, over whatever it is
+        given.
+    type: dict
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.

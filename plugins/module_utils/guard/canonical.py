@@ -9,6 +9,7 @@ no spelling (NaN, infinities, lone surrogates, keys that are no strings) is refu
 
 from __future__ import annotations
 
+import math
 import typing as t
 from json.encoder import encode_basestring
 
@@ -28,7 +29,7 @@ def canonical(value: t.Any) -> bytes:
 
 def number(value: float) -> str:
     """A float as ECMAScript's Number::toString writes it (RFC 8785, section 3.2.2.3)."""
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         raise ValueError(f"the number {value} does not exist in JSON")
     if value == 0:
         return "0"  # also for -0.0

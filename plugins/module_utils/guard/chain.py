@@ -102,7 +102,7 @@ class _Chain:
             return None
         if not line.endswith(b"\n"):
             return f"after record {self.seq} the last line is cut short: a crash, or the file was truncated"
-        if record is None or type(record.get("seq")) is not int:
+        if record is None or isinstance(record.get("seq"), bool) or not isinstance(record.get("seq"), int):
             return f"after record {self.seq} stands a line that is not a record"
         return self._link(record, line, after_torn)
 

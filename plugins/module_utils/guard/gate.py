@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What both modes call before and after they send a command: judge, record, let through or refuse.
 
-    verdict, ticket = gate.ask(request, caller)     # the intent is on disk; MaqetError if refused
+    ticket = gate.ask(request, caller)     # the intent is on disk; MaqetError if refused
     ... send ticket.command with ticket.arguments ...
     records = gate.close(ticket, Outcome("success"))
 
@@ -86,21 +86,16 @@ class Gate:
             raise _denied(request, verdict, kept, where, trouble)
         return verdicts
 
-    def ask(
-        self, request: Request, caller: Caller, reason: str = "", check: bool = False
-    ) -> tuple[Verdict, Ticket | None]:
+    def ask(self, request: Request, caller: Caller, reason: str = "") -> Ticket:
         """Ask leave to send ``request``.
 
         Allowed: the intent is on disk, and the ticket is returned. Denied: the denial is recorded
-        and MaqetError ``policy_denied`` is raised. With ``check`` the verdict alone is returned,
-        whatever it is, and nothing is recorded. Raises ``audit_failed`` when an intent cannot be
+        and MaqetError ``policy_denied`` is raised. Raises ``audit_failed`` when an intent cannot be
         recorded: then nothing may be sent.
         """
         # A copy: what is judged and recorded is what the ticket lets through, whatever the caller does later.
         request = Request(request.command, _copied(request.arguments), request.allow_dangerous)
         verdict = judge(request, self.scope)
-        if check:
-            return verdict, None
         if not verdict.allowed:
             kept, trouble = self._record_denials([(request, verdict)], caller, reason)
             raise _denied(request, verdict, kept, "", trouble)
@@ -110,7 +105,7 @@ class Gate:
         except MaqetError as error:
             raise _unrecorded(error, request.command, sent=False) from error
         hidden = frozenset(secrets(request.command, request.arguments))
-        return verdict, Ticket(request.command, request.arguments, verdict, intent, hidden, since)
+        return Ticket(request.command, request.arguments, verdict, intent, hidden, since)
 
     def close(self, ticket: Ticket, outcome: Outcome) -> list[dict[str, t.Any]]:
         """Record what became of the command; returns its intent and its result.

@@ -89,7 +89,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
 
 
 def _spawn(argv: t.Sequence[str], log_fd: int, passed: tuple[int, ...], folder: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    return subprocess.Popen(  # pylint: disable=ansible-bad-function  # the runner is no module
         argv,
         stdin=subprocess.DEVNULL,
         stdout=log_fd,

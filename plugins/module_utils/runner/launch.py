@@ -100,7 +100,7 @@ def _as_session(attempt: _Launch) -> dict[str, t.Any]:
     try:
         log = os.open(attempt.paths.runner_log, flags, 0o600)
         try:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
                 [*attempt.argv, "--ready-fd", str(writer)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -12,8 +12,14 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 
 try:
     from qemu.qmp import ExecuteError, QMPClient, QMPError
-except ImportError:
-    ExecuteError = QMPError = Exception  # type: ignore[misc,assignment]
+except ImportError:  # names for those who import them; demand() ends the runner before any is used
+
+    class QMPError(Exception):  # type: ignore[no-redef]
+        """Stands in."""
+
+    class ExecuteError(QMPError):  # type: ignore[no-redef]
+        """Stands in."""
+
     QMPClient = t.Any  # type: ignore[misc,assignment]
 
 # Import name and name on PyPI. PyYAML reads the policy file, psutil the processes around a VM.

@@ -47,8 +47,7 @@ class Server:
             await asyncio.wait(self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        task = t.cast("asyncio.Task[t.Any]", asyncio.current_task())
         self._open.add(task)
         try:
             await _Conversation(self._service, self._session, reader, writer).run(self._hello)

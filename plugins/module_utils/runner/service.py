@@ -65,8 +65,7 @@ class Service:
         return {**vars(batch), "events": self._session.events(since)}
 
     async def _one(self, request: Request, caller: Caller, reason: str, seconds: float, batch: _Batch) -> None:
-        _verdict, ticket = await asyncio.to_thread(self._gate.ask, request, caller, reason)
-        assert ticket is not None
+        ticket = await asyncio.to_thread(self._gate.ask, request, caller, reason)
         outcome = Outcome("success")
         try:
             response = await self._session.execute(ticket.command, ticket.arguments, seconds)
@@ -90,6 +89,6 @@ class Service:
 def _requests(message: t.Mapping[str, t.Any]) -> list[Request]:
     commands = message.get("commands")
     if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
-        raise MaqetError("'commands' must be a list of {execute, arguments}.", "invalid_request")
+        raise MaqetError("'commands' must be a list of objects with 'execute' and 'arguments'.", "invalid_request")
     consent = message.get("allow_dangerous") is True
     return [Request(command.get("execute"), command.get("arguments") or {}, consent) for command in commands]

@@ -55,8 +55,7 @@ def resolve(disks: t.Sequence[t.Mapping[str, t.Any]], stored: t.Optional[Definit
 
 def perform(job: Job) -> None:
     """Make or grow one image. A new one gets its name only when it is complete."""
-    if job.kind == "grow_disk":
-        assert job.size is not None
+    if job.kind == "grow_disk" and job.size is not None:
         qemu.grow_image(job.file.path, job.file.driver, job.size)
         return
     base = None

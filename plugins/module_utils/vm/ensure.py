@@ -145,16 +145,16 @@ class Ensure:
         self._undo.append(lambda: disks.undo(job))
 
     def _define(self, _action: Action) -> None:
-        assert self.work.definition is not None
+        definition = t.cast(Definition, self.work.definition)  # every plan that defines has one
         before = self.actual.definition
         self._made_home()
-        files.write_json(self._paths.definition, self.work.definition.to_json())
+        files.write_json(self._paths.definition, definition.to_json())
         if before is None:
             self._undo.append(lambda: files.remove(self._paths.definition))
             self._undo.append(lambda: files.remove(self._paths.runner_log))
         else:
             self._undo.append(lambda: files.write_json(self._paths.definition, before.to_json()))
-        self.actual = dataclasses.replace(self.actual, definition=self.work.definition)
+        self.actual = dataclasses.replace(self.actual, definition=definition)
 
     def _made_home(self) -> None:
         if not os.path.isdir(self._paths.home):

@@ -31,6 +31,13 @@ class Actual:
     facts: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
     @property
+    def process(self) -> processes.Process:
+        """QEMU's process, of a VM that runs: ``vm_not_running`` otherwise."""
+        if self.qemu is None:
+            raise MaqetError("The VM is not running.", "vm_not_running")
+        return self.qemu
+
+    @property
     def status(self) -> str:
         """One word for people: absent, stopped, or QEMU's own RunState."""
         if self.qemu is not None:

@@ -54,25 +54,23 @@ def sweep(paths: VmPaths, actual: Actual) -> None:
 
 def _ask_guest(control: Control, actual: Actual, patience: Patience, steps: list[str]) -> bool:
     """The ACPI power button; True if QEMU has gone."""
-    assert actual.qemu is not None
     if actual.run_state == "prelaunch":  # it has never run: there is nobody to ask and nothing to lose
         _send(control, actual, "quit", patience.timeout, steps, True)
-        return actual.qemu.wait_gone(_QUIT_SECONDS)
+        return actual.process.wait_gone(_QUIT_SECONDS)
     if patience.stop_timeout <= 0 or actual.run_state in _DEAD:
         return False
     if actual.run_state == "paused":
         _send(control, actual, "cont", patience.timeout, steps, patience.force)
     _send(control, actual, "system_powerdown", patience.timeout, steps, patience.force)
-    return actual.qemu.wait_gone(patience.stop_timeout)
+    return actual.process.wait_gone(patience.stop_timeout)
 
 
 def _insist(control: Control, actual: Actual, steps: list[str]) -> None:
-    assert actual.qemu is not None
     _send(control, actual, "quit", _QUIT_SECONDS, steps, True)
-    if not actual.qemu.wait_gone(_QUIT_SECONDS):
+    if not actual.process.wait_gone(_QUIT_SECONDS):
         steps.append("SIGKILL")
-        actual.qemu.kill()
-        actual.qemu.wait_gone(None)
+        actual.process.kill()
+        actual.process.wait_gone(None)
 
 
 def _send(control: Control, actual: Actual, command: str, seconds: float, steps: list[str], go_on: bool) -> None:

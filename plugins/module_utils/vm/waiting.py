@@ -31,16 +31,14 @@ class Watch:
     """
 
     def __init__(self, paths: VmPaths, actual: Actual, waits: t.Sequence[Wait], seconds: float) -> None:
-        assert actual.qemu is not None
         self._paths = paths
-        self._qemu = actual.qemu
-        self._pidfd = actual.qemu.open()
+        self._qemu = actual.process
+        self._pidfd = self._qemu.open()
         self._deadline = Deadline(seconds)
         self._client: t.Optional[RunnerClient] = None
         self.events: list[dict[str, t.Any]] = []
         if any(wait.kind in ("event", "running") for wait in waits):
-            self._client = RunnerClient(paths.runner_socket, paths.name, seconds)
-            self._client.subscribe(since=0)
+            self._runner()
 
     def close(self) -> None:
         """Let go of everything."""
@@ -61,18 +59,23 @@ class Watch:
         else:
             self._event(wait, wait.value)
 
+    def _runner(self) -> RunnerClient:
+        """A conversation with the runner in which all events come, also past ones."""
+        if self._client is None:
+            self._client = RunnerClient(self._paths.runner_socket, self._paths.name, self._deadline.seconds)
+            self._client.subscribe(since=0)
+        return self._client
+
     def _running(self, wait: Wait) -> None:
-        assert self._client is not None
-        if self._client.request("status")["run_state"] != "running":
-            self._event(wait, "RESUME", since=self._client.request("status")["last_event"])
+        if self._runner().request("status")["run_state"] != "running":
+            self._event(wait, "RESUME", since=self._runner().request("status")["last_event"])
 
     def _event(self, wait: Wait, name: str, since: int = 0) -> None:
-        assert self._client is not None
         if any(event["event"] == name and event["seq"] > since for event in self.events):
             return
         while True:
             try:
-                event = self._client.next_event()
+                event = self._runner().next_event()
             except socket.timeout:
                 raise self._too_long(wait) from None
             except MaqetError:

@@ -147,7 +147,7 @@ def test_a_forwarded_port_leads_into_the_guest(local: Local, name: str, guest: R
 
 def test_a_screenshot(local: Local, name: str) -> None:
     """A headless display has a screen, and screendump puts it into the output folder."""
-    _, shot = local.run(
+    _made, shot = local.run(
         {"maqet_vm": {"name": name, "state": "running", **NOTHING, "display": "headless"}},
         {"maqet_qmp": {"vm": name, "command": "screendump", "arguments": {"filename": "screen.ppm"}}},
     )

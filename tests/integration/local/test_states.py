@@ -38,12 +38,12 @@ def thrice(local: Local, name: str, **wanted: t.Any) -> tuple[Result, Result]:
 
 def test_a_whole_life(local: Local, name: str) -> None:
     """From nothing through every state and back to nothing."""
-    present, _ = thrice(local, name, state="present", labels={"team": "blue"}, **NOTHING)
+    present, _again = thrice(local, name, state="present", labels={"team": "blue"}, **NOTHING)
     assert kinds(present) == ["define"]
     assert present["vm"]["status"] == "stopped"
     assert present["diff"]["before"]["status"] == "absent" and present["diff"]["after"]["status"] == "stopped"
 
-    paused, _ = thrice(local, name, state="paused")
+    paused, _again = thrice(local, name, state="paused")
     assert kinds(paused) == ["start"]
     running, again = thrice(local, name, state="running")
     assert kinds(running) == ["resume"]
@@ -51,16 +51,16 @@ def test_a_whole_life(local: Local, name: str) -> None:
     assert again["vm"]["definition"] == {"accel": "tcg", "memory": 64, "labels": {"team": "blue"}}
     assert thrice(local, name, state="paused")[1]["vm"]["status"] == "paused"
 
-    labelled, _ = thrice(local, name, labels={"team": "red"})
+    labelled, _again = thrice(local, name, labels={"team": "red"})
     assert kinds(labelled) == ["redefine"], "a change that QEMU does not see needs no restart"
 
-    stopped, _ = thrice(local, name, state="stopped", **FORCED)
+    stopped, _again = thrice(local, name, state="stopped", **FORCED)
     assert kinds(stopped) == ["stop"]
     assert stopped["stop_steps"] == ["quit"]
     assert stopped["vm"]["last_exit"]["status"] == 0
     assert traces(name) == []
 
-    absent, _ = thrice(local, name, state="absent")
+    absent, _again = thrice(local, name, state="absent")
     assert kinds(absent) == ["undefine"]
     assert not Path(layout().vms, name).exists()
 
@@ -105,7 +105,7 @@ def test_a_vm_that_nobody_defined_is_not_made_by_mistake(local: Local, state: st
 def test_a_guest_that_ignores_its_power_button(local: Local, name: str, guest: Result) -> None:
     """No force: an error, and it goes on. With force: the monitor, and it is gone when the task returns."""
     deaf = {**guest, "cmdline": guest["cmdline"] + " maqet.noacpi"}
-    _, refused, info, forced = local.run(
+    _made, refused, info, forced = local.run(
         {"maqet_vm": {"name": name, "state": "running", **deaf, "wait_for": [{"serial": "maqet guest ready"}]}},
         {"maqet_vm": {"name": name, "state": "stopped", "stop_timeout": 1}},
         {"maqet_vm_info": {"name": name}},
@@ -120,7 +120,7 @@ def test_a_guest_that_ignores_its_power_button(local: Local, name: str, guest: R
 
 def test_a_guest_that_obeys(local: Local, name: str, guest: Result) -> None:
     """Also when it was paused: then it is let go on to hear."""
-    _, stopped = local.run(
+    _made, stopped = local.run(
         {
             "maqet_vm": {
                 "name": name,

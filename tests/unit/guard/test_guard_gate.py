@@ -22,9 +22,7 @@ def records(gate: Gate) -> list[dict[str, t.Any]]:
 
 
 def leave(gate: Gate, request: Request, caller: Caller, reason: str = "") -> Ticket:
-    _verdict, ticket = gate.ask(request, caller, reason)
-    assert ticket is not None
-    return ticket
+    return gate.ask(request, caller, reason)
 
 
 def refused(gate: Gate, request: Request, caller: Caller) -> MaqetError:
@@ -107,9 +105,12 @@ def test_a_denial_shows_no_secret(gate: Gate, caller: Caller) -> None:
 
 @pytest.mark.parametrize("request_", [Request("quit"), Request("migrate"), Request("no-such"), Request("Q")])
 def test_check_mode_judges_and_writes_nothing(gate: Gate, caller: Caller, request_: Request) -> None:
-    verdict, ticket = gate.ask(request_, caller, check=True)
-    assert ticket is None
-    assert verdict.allowed == (request_.command == "quit")
+    if request_.command == "quit":
+        assert gate.admit([request_], caller, check=True)[0].allowed
+    else:
+        with pytest.raises(MaqetError) as caught:
+            gate.admit([request_], caller, check=True)
+        assert caught.value.details["audit"] == []
     assert not os.path.exists(gate.log.path)
 
 
@@ -182,7 +183,7 @@ def test_what_is_learned_later_counts(gate: Gate, caller: Caller) -> None:
     gate.scope = Scope(gate.scope.output, frozenset({"quit"}))
     error = refused(gate, Request("query-status"), caller)
     assert error.details["decision"]["rule"] == "unknown-command"
-    assert gate.ask(Request("quit"), caller)[0].allowed
+    assert gate.ask(Request("quit"), caller).verdict.allowed
 
 
 def test_many_threads_one_chain(gate: Gate, caller: Caller) -> None:
