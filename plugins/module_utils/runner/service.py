@@ -44,8 +44,12 @@ class Service:
         self._facts = facts
 
     async def status(self) -> Answer:
-        """What runs here, and QEMU's own word for how it is doing."""
-        return {**self._facts, "run_state": await self._session.run_state(), "last_event": self._session.last_event}
+        """What runs here, and QEMU's own word for how it is doing.
+
+        Events after ``last_event`` may be part of it already; none that it lacks has a number up to there.
+        """
+        last = self._session.last_event
+        return {**self._facts, "run_state": await self._session.run_state(), "last_event": last}
 
     async def qmp(self, message: t.Mapping[str, t.Any], caller: Caller) -> Answer:
         """Judge all commands, then send them one after another; the first failure ends the list."""

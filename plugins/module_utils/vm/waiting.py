@@ -67,8 +67,9 @@ class Watch:
         return self._client
 
     def _running(self, wait: Wait) -> None:
-        if self._runner().request("status")["run_state"] != "running":
-            self._event(wait, "RESUME", since=self._runner().request("status")["last_event"])
+        status = self._runner().request("status")
+        if status["run_state"] != "running":
+            self._event(wait, "RESUME", since=status["last_event"])
 
     def _event(self, wait: Wait, name: str, since: int = 0) -> None:
         if any(event["event"] == name and event["seq"] > since for event in self.events):
