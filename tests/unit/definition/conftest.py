@@ -25,7 +25,7 @@ def refused() -> Refused:
         assert error.details["option"] == option
         message = str(error)
         assert message.startswith(f"{option}: {error.details['value']!r} ")
-        problem, _, remedy = message.rpartition(". ")
+        problem, _dot, remedy = message.rpartition(". ")
         assert problem and remedy[0].isupper() and message.endswith("."), message
         json.dumps(error.as_dict())
         return error

@@ -131,7 +131,7 @@ def test_a_name_can_hold_anything(name: str) -> None:
         child.stdout.readline()
         with open(f"/proc/{child.pid}/comm", encoding="utf-8") as file:
             assert file.read() == f"{name}\n"
-        assert processes.start_time(child.pid) == begun is not None
+        assert begun is not None and processes.start_time(child.pid) == begun
         child.kill()
 
 

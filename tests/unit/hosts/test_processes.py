@@ -37,24 +37,24 @@ def _speak(address: str, *messages: str, stdin: int = subprocess.PIPE) -> subpro
 )
 def test_ready_tells_the_leader(messages: tuple[str, ...]) -> None:
     """The pid that nspawn announced comes back once the host is ready."""
-    with processes.notify_socket(NAME) as (listener, address), _speak(address, *messages) as speaker:
-        assert processes.wait_ready(listener, speaker.pid, 30) == 42
+    with processes.notify_socket(NAME) as notify, _speak(notify[1], *messages) as speaker:
+        assert processes.wait_ready(notify[0], speaker.pid, 30) == 42
         speaker.communicate()
 
 
 def test_an_end_before_ready_is_an_error_at_once() -> None:
     """Nobody waits for a process that has ended."""
-    with processes.notify_socket(NAME) as (listener, address), _speak(address, stdin=subprocess.DEVNULL) as speaker:
+    with processes.notify_socket(NAME) as notify, _speak(notify[1], stdin=subprocess.DEVNULL) as speaker:
         with pytest.raises(processes.BootError, match="ended before"):
-            processes.wait_ready(listener, speaker.pid, 30)
+            processes.wait_ready(notify[0], speaker.pid, 30)
         assert speaker.wait() == 0
 
 
 def test_silence_is_an_error_after_the_time_given() -> None:
     """A host that never gets ready does not hold the tests for ever."""
-    with processes.notify_socket(NAME) as (listener, address), _speak(address) as speaker:
+    with processes.notify_socket(NAME) as notify, _speak(notify[1]) as speaker:
         with pytest.raises(processes.BootError, match="not ready within 0 s"):
-            processes.wait_ready(listener, speaker.pid, 0.05)
+            processes.wait_ready(notify[0], speaker.pid, 0.05)
         speaker.communicate()
 
 

@@ -143,10 +143,10 @@ class FakeMonitor(FakeServer):
         self,
         path: t.Union[str, os.PathLike[str]],
         answers: t.Optional[t.Mapping[str, Answer]] = None,
-        greeting: t.Union[Message, bytes] = GREETING,
+        greeting: t.Union[Message, bytes, None] = None,
     ) -> None:
         self.received: list[Message] = []
-        self.greeting = greeting
+        self.greeting = GREETING if greeting is None else greeting
         self.answers: dict[str, Answer] = {
             "qmp_capabilities": {},
             "query-commands": [{"name": name} for name in COMMANDS],
