@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waits are woken by what they wait for, and end when it cannot come any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import threading
+import time
+import typing as t
+
+import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import processes
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import waiting
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
+from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Message
+from ansible_collections.maqet.qemu.tests.unit.vm.world import FakeVm
+
+SERIAL = Wait("serial", r"login: $")
+STOP = Wait("event", "STOP")
+
+
+def wait(vm: FakeVm, *waits: Wait, seconds: float = PATIENCE) -> list[Message]:
+    with contextlib.closing(Watch(vm.paths, vm.actual(), waits, seconds)) as watch:
+        for one in waits:
+            watch.wait(one)
+        return watch.events
+
+
+def fails(vm: FakeVm, *waits: Wait, seconds: float = PATIENCE) -> MaqetError:
+    with pytest.raises(MaqetError) as caught:
+        wait(vm, *waits, seconds=seconds)
+    return caught.value
+
+
+def say(vm: FakeVm, words: bytes) -> None:
+    with open(vm.paths.serial_log, "ab") as file:
+        file.write(words)
+
+
+def once_it_waits(monkeypatch: pytest.MonkeyPatch, *acts: t.Callable[[], None]) -> None:
+    """Do one thing after another, each when the wait has found nothing and goes to sleep."""
+    real, todo = processes.wait_readable, iter(acts)
+
+    def wait_readable(fds: t.Sequence[int], seconds: t.Optional[float]) -> list[int]:
+        next(todo, lambda: None)()
+        return real(fds, seconds)
+
+    monkeypatch.setattr(waiting, "wait_readable", wait_readable)
+
+
+def seen(number: int, name: str) -> Message:
+    return {"seq": number, "event": name, "data": {}}
+
+
+def test_serial_text_that_is_there(vm: FakeVm) -> None:
+    vm.start()
+    say(vm, b"Debian\n\nweb login: ")
+    wait(vm, SERIAL)
+
+
+def test_serial_text_that_comes(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm.start()
+    parts = [b"booting\n", b"web log", b"in:", b" "]
+    once_it_waits(monkeypatch, *(lambda part=part: say(vm, part) for part in parts))
+    wait(vm, SERIAL)
+
+
+def test_two_waits_see_the_same_text(vm: FakeVm) -> None:
+    vm.start()
+    say(vm, b"one two")
+    wait(vm, Wait("serial", "two"), Wait("serial", "one"))
+
+
+def test_bytes_that_are_no_text(vm: FakeVm) -> None:
+    vm.start()
+    say(vm, b"\xff\xfe\x00 gr\xc3\xbc\xc3\x9fe\xff")
+    wait(vm, Wait("serial", "grüße"))
+
+
+@pytest.mark.parametrize("last_words", [b"", b"kernel panic\n"])
+def test_qemu_ends_while_we_wait_for_text(vm: FakeVm, monkeypatch: pytest.MonkeyPatch, last_words: bytes) -> None:
+    vm.start()
+
+    def end() -> None:
+        say(vm, last_words)
+        vm.end()
+
+    once_it_waits(monkeypatch, end)
+    error = fails(vm, SERIAL)
+    assert error.error_code == "vm_exited"
+    assert str(error).startswith("wait_for: serial: login: $ cannot come any more, the VM has ended.")
+    assert last_words.decode().strip() in str(error)
+    assert error.details == {"wait_for": "serial: login: $"}
+
+
+def test_what_it_said_last_is_still_read(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm.start()
+
+    def end() -> None:
+        vm.end()
+        say(vm, b"login: ")
+
+    once_it_waits(monkeypatch, end)
+    wait(vm, SERIAL)
+
+
+def test_text_that_does_not_come(vm: FakeVm) -> None:
+    vm.start()
+    say(vm, b"one\ntwo\n")
+    begun = time.monotonic()
+    error = fails(vm, SERIAL, seconds=0.3)
+    assert error.error_code == "wait_timeout"
+    assert "did not come within 0.3 s" in str(error)
+    assert str(error).endswith("which ends with:\none\ntwo")
+    assert 0.3 <= time.monotonic() - begun < 30
+
+
+def test_an_event_that_has_come(vm: FakeVm) -> None:
+    """Events count from the start of this QEMU: the second run of a task finds what the first one found."""
+    vm.start()
+    vm.events = [seen(1, "RESUME"), seen(2, "STOP"), seen(3, "RESUME")]
+    assert [event["seq"] for event in wait(vm, STOP)] == [1, 2]
+    assert [event["seq"] for event in wait(vm, STOP, Wait("event", "RESUME"))] == [1, 2]
+
+
+def test_an_event_that_does_not_come(vm: FakeVm) -> None:
+    vm.start()
+    vm.events = [seen(1, "RESUME")]
+    error = fails(vm, STOP, seconds=0.3)
+    assert (error.error_code, error.details) == ("wait_timeout", {"wait_for": "event: STOP"})
+
+
+@pytest.mark.parametrize(("dies", "code"), [(True, "vm_exited"), (False, "runner_unreachable")])
+def test_the_runner_goes_while_we_wait(vm: FakeVm, dies: bool, code: str) -> None:
+    vm.start()
+    with contextlib.closing(Watch(vm.paths, vm.actual(), [STOP], PATIENCE)) as watch:
+
+        def go() -> None:
+            if dies:
+                vm.end()
+            vm.hang_up()
+
+        thread = threading.Thread(target=go)
+        thread.start()
+        with pytest.raises(MaqetError) as caught:
+            watch.wait(STOP)
+        thread.join()
+    assert caught.value.error_code == code
+
+
+def test_the_end(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm.start()
+    once_it_waits(monkeypatch, vm.end)
+    wait(vm, Wait("exit"))
+    assert vm.actual().qemu is None
+
+
+def test_an_end_that_has_come(vm: FakeVm) -> None:
+    vm.start()
+    actual = vm.actual()
+    vm.end()
+    with contextlib.closing(Watch(vm.paths, actual, [Wait("exit")], PATIENCE)) as watch:
+        watch.wait(Wait("exit"))
+
+
+def test_an_end_that_does_not_come(vm: FakeVm) -> None:
+    vm.start()
+    error = fails(vm, Wait("exit"), seconds=0.3)
+    assert (error.error_code, error.details) == ("wait_timeout", {"wait_for": "exit"})
+
+
+def test_running(vm: FakeVm) -> None:
+    vm.start("running")
+    assert wait(vm, Wait("running")) == []
+
+
+def test_running_soon(vm: FakeVm) -> None:
+    vm.start("paused")
+    vm.events = [seen(1, "RESUME"), seen(2, "STOP")]
+    vm.after_status = [{"event": seen(3, "RESUME")}]
+    assert wait(vm, Wait("running"))[-1] == seen(3, "RESUME")
+
+
+def test_a_resume_between_two_looks_is_not_missed(vm: FakeVm) -> None:
+    """The status says paused; before we can ask again the guest runs, and its event has been sent."""
+    vm.start("paused")
+    actual = vm.actual()
+
+    def resume() -> None:
+        vm.run_state = "running"
+        vm.events = [seen(1, "RESUME")]
+
+    vm.after_status = [{"event": seen(1, "RESUME")}]
+    vm.on_status = resume
+    with contextlib.closing(Watch(vm.paths, actual, [Wait("running")], 5)) as watch:
+        watch.wait(Wait("running"))
+        assert watch.events == [seen(1, "RESUME")]
+
+
+def test_not_running(vm: FakeVm) -> None:
+    vm.start("paused")
+    assert fails(vm, Wait("running"), seconds=0.3).error_code == "wait_timeout"
+
+
+def test_no_descriptor_is_left(vm: FakeVm) -> None:
+    vm.start()
+    say(vm, b"login: ")
+    before = len(os.listdir("/proc/self/fd"))
+    wait(vm, SERIAL)
+    fails(vm, Wait("serial", "never"), seconds=0.1)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_text_that_scrolled_by(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A match may span what is kept, and no more."""
+    monkeypatch.setattr(waiting, "_WINDOW", 10)
+    vm.start()
+    once_it_waits(monkeypatch, lambda: say(vm, b"n: "), lambda: say(vm, b"x" * 20 + b"login: "))
+    pathlib.Path(vm.paths.serial_log).write_bytes(b"logi" + b"x" * 20 + b"logi")
+    wait(vm, SERIAL)
