@@ -436,7 +436,8 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
             try:
                 work.perform()
             except MaqetError as error:
-                error.details = {"vm": facts(paths, work.actual), "audit": control.audit, **error.details}
+                done = {"vm": facts(paths, work.actual), "audit": control.audit, "changed": work.changed}
+                error.details = {**done, **error.details}
                 raise
             if work.work.stop_steps:
                 result["stop_steps"] = work.work.stop_steps

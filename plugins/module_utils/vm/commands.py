@@ -109,9 +109,10 @@ def run(plan: Plan) -> Answer:
     try:
         answer = _send(plan)
     except MaqetError as error:
-        error.details["changed"] = any(
-            _changes(plan, index) for index in range(len(error.details.get("responses", [])))
-        )
+        details = error.details
+        details["changed"] = any(_changes(plan, index) for index in range(len(details.get("responses", []))))
+        if plan.single and "decisions" in details:
+            details["decision"] = details.pop("decisions")[0]
         raise
     changed = any(_changes(plan, index) for index in range(len(plan.asked.commands)))
     return {"changed": changed, **(_one(answer) if plan.single else answer)}

@@ -26,6 +26,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
 
 
+# What a failure takes back, as long as QEMU has not been started.
+_TAKEN_BACK = ("create_disk", "define", "redefine")
+
+
 @dataclasses.dataclass(frozen=True)
 class Desired:
     """What one task asks of one VM. ``given`` is the normalised part of the definition that it manages."""
@@ -47,6 +51,7 @@ class _Work:
     definition: t.Optional[Definition]
     jobs: list[disks.Job]
     difference: Difference
+    done: list[str] = dataclasses.field(default_factory=list)
     stop_steps: list[str] = dataclasses.field(default_factory=list)
     events: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
 
@@ -96,6 +101,7 @@ class Ensure:
                     if watch is None and action.kind == "resume":
                         watch = self._watch()
                     self._step(action)
+                    self.work.done.append(action.kind)
             except BaseException:
                 self._take_back()
                 raise
@@ -109,6 +115,11 @@ class Ensure:
                 watch.close()
             with contextlib.suppress(MaqetError):
                 self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was done and not taken back, also when the task has failed."""
+        return any(kind not in _TAKEN_BACK or "start" in self.work.done for kind in self.work.done)
 
     def _step(self, action: Action) -> None:
         {

@@ -97,7 +97,7 @@ def test_what_only_qemu_can_know(local: Local, name: str) -> None:
     """Its own last words are in the message, and a VM that was there keeps its former definition."""
     before = tree()
     new = local.vm(name, state="running", extra_args=["-device", "nonesuch"], disks=[{"size": "1M"}], **NOTHING)
-    assert new["error_code"] == "qemu_failed"
+    assert new["error_code"] == "qemu_failed" and new["changed"] is False
     assert "'nonesuch' is not a valid device model name" in new["msg"]
     assert tree() == before
     defined, broken, info = local.run(

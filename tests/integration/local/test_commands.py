@@ -115,6 +115,7 @@ def test_commands_against_availability_are_sent_with_a_warning(local: Local, nam
         assert [record["op"] for record in result["audit"]] == [command["command"]] * 2
     for refused in results[:2]:
         assert refused["error_code"] == "qmp_error" and refused["qmp_class"] and "nothing" in refused["qmp_desc"]
+        assert refused["decision"]["decision"] == "allow" and "decisions" not in refused
         assert refused["audit"][1]["res"] == "failed" and refused["audit"][1]["error_class"] == refused["qmp_class"]
     for sent in results[2:]:
         assert not sent.get("failed"), sent

@@ -112,7 +112,7 @@ def test_a_guest_that_ignores_its_power_button(local: Local, name: str, guest: R
         {"maqet_vm": {"name": name, "state": "stopped", "stop_timeout": 1, "force": True}},
     )
     assert refused["error_code"] == "stop_timeout" and "force: true" in refused["msg"]
-    assert refused["stop_steps"] == ["system_powerdown"]
+    assert refused["stop_steps"] == ["system_powerdown"] and refused["changed"] is False
     assert info["vms"][0]["status"] == "running"
     assert forced["stop_steps"] == ["system_powerdown", "quit"]
     assert traces(name) == []
@@ -165,4 +165,5 @@ def test_waiting_in_vain_says_so(local: Local, name: str, guest: Result) -> None
         },
     )
     assert late["error_code"] == "wait_timeout" and late["vm"]["status"] == "running"
+    assert late["changed"] is True, "it did start the VM"
     assert ended["error_code"] == "vm_exited" and "maqet guest ready" in ended["msg"]
