@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import fcntl
 import os
 import re
 import shutil
@@ -246,6 +247,14 @@ def sanity_results(folder: Path) -> tuple[set[str], dict[str, str]]:
 @nox.session
 def sanity(session: nox.Session) -> None:
     """`ansible-test sanity` without ignore files, on each ansible-core and each target Python that is here."""
+    SANITY.mkdir(parents=True, exist_ok=True)
+    with (SANITY / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second run at once would take the folders away from the first
+        judge(session)
+
+
+def judge(session: nox.Session) -> None:
+    """The session above, alone in its folders."""
     if any(ROOT.glob("tests/sanity/ignore*")):
         session.error("tests/sanity holds ignore files; mend what they hide")
     pythons = real_pythons()
