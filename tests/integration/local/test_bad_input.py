@@ -42,18 +42,18 @@ BAD: dict[str, tuple[Result, tuple[str, ...]]] = {
 }
 
 
-def tree() -> list[str]:
-    """All files of our folders on this host, but for what all VMs share."""
+def tree(part: str = "") -> list[str]:
+    """Files of our folders on this host with ``part`` in their path: other VMs may come and go meanwhile."""
     where = layout()
     found: list[str] = []
     for top in (where.vms, where.run, where.log):
         found += [os.path.join(folder, file) for folder, dirs, files in os.walk(top) for file in dirs + files]
-    return sorted(found)
+    return sorted(path for path in found if part in path)
 
 
 def test_bad_options(local: Local, name: str) -> None:
     """Each alone, for a new VM that should run."""
-    before = tree()
+    before = tree(name)
     results = local.run(
         *({"maqet_vm": {"name": name, "state": "running", **NOTHING, **bad}} for bad, _words in BAD.values())
     )
@@ -64,7 +64,7 @@ def test_bad_options(local: Local, name: str) -> None:
         for word in words:
             assert word in message, (option, message)
         assert "Traceback" not in message
-    assert tree() == before
+    assert tree(name) == before
     assert traces(name) == []
 
 
@@ -86,20 +86,20 @@ def test_a_port_that_is_taken(local: Local, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         networks = [{"type": "user", "hostfwd": [{"host_port": port, "guest_port": 22}]}]
-        before = tree()
+        before = tree(name)
         refused = local.vm(name, state="running", networks=networks, **NOTHING)
         assert refused["error_code"] == "invalid_option"
         assert f"networks[0].hostfwd[0].host_port: {port}" in refused["msg"] and "in use" in refused["msg"]
-        assert tree() == before
+        assert tree(name) == before
 
 
 def test_what_only_qemu_can_know(local: Local, name: str) -> None:
     """Its own last words are in the message, and a VM that was there keeps its former definition."""
-    before = tree()
+    before = tree(name)
     new = local.vm(name, state="running", extra_args=["-device", "nonesuch"], disks=[{"size": "1M"}], **NOTHING)
     assert new["error_code"] == "qemu_failed" and new["changed"] is False
     assert "'nonesuch' is not a valid device model name" in new["msg"]
-    assert tree() == before
+    assert tree(name) == before
     defined, broken, info = local.run(
         {"maqet_vm": {"name": name, "state": "present", **NOTHING}},
         {"maqet_vm": {"name": name, "state": "running", "extra_args": ["-device", "nonesuch"]}},
@@ -115,16 +115,16 @@ def test_qemu_is_not_installed(local: Local, name: str) -> None:
     other = "aarch64" if os.uname().machine == "x86_64" else "x86_64"
     if shutil.which(f"qemu-system-{other}"):
         pytest.skip(f"qemu-system-{other} is installed on this machine; the unit tests of host.qemu cover the error")
-    before = tree()
+    before = tree(name)
     result = local.vm(name, state="running", arch=other)
     assert result["error_code"] == "qemu_not_found"
     assert f"'{other}'" in result["msg"] and "maqet.qemu.hypervisor" in result["msg"]
-    assert tree() == before
+    assert tree(name) == before
 
 
 def test_the_libraries_are_not_installed(local: Local, name: str, tmp_path: Path) -> None:
     """A Python without qemu.qmp: the error names libraries, interpreter and role, and nothing is left."""
-    before = tree()
+    before = tree(name)
     (result,) = local.run(
         {
             "maqet_vm": {"name": name, "state": "running", **NOTHING},
@@ -133,7 +133,7 @@ def test_the_libraries_are_not_installed(local: Local, name: str, tmp_path: Path
     )
     assert result["error_code"] == "libraries_missing"
     assert "qemu.qmp" in result["msg"] and "hypervisor" in result["msg"] and "/usr/bin/python3" in result["msg"]
-    assert tree() == before
+    assert tree(name) == before
     assert traces(name) == []
 
 
