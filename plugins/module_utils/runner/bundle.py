@@ -21,9 +21,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 _PREFIX = "ansible_collections.maqet.qemu.plugins.module_utils."
 # Everything that runner.daemon reaches; a test compares this list with its imports.
 SOURCES = (
-    "definition.defaults", "definition.disks", "definition.extra_args", "definition.intent", "definition.names",
-    "definition.networks", "definition.render", "definition.render_disks", "definition.render_networks",
-    "definition.sizes", "definition.spelling", "definition.stored", "definition.values",
+    "definition.defaults", "definition.networks", "definition.render", "definition.render_disks",
+    "definition.render_networks", "definition.spelling", "definition.stored", "definition.values",
     "errors",
     "guard.arguments", "guard.caller", "guard.canonical", "guard.commands", "guard.gate", "guard.judge", "guard.log",
     "guard.names", "guard.record", "guard.redact",
