@@ -31,7 +31,7 @@ class Client:
     def __init__(self, connected: socket.socket) -> None:
         connected.settimeout(PATIENCE)
         self._socket = connected
-        self._reader = connected.makefile("rb")
+        self._buffer = b""
 
     def send(self, *messages: t.Union[Message, bytes]) -> None:
         """Send messages as lines, and bytes as they are; a client that has gone is none of our business."""
@@ -40,13 +40,24 @@ class Client:
             self._socket.sendall(whole)
 
     def receive(self) -> t.Optional[Message]:
-        """The next message, or None when the client has hung up."""
-        with contextlib.suppress(ConnectionResetError):
-            if self._reader.closed:  # we have hung up
+        """The next message, or None when the client has hung up.
+
+        As QEMU does, it takes one JSON object after another; newlines between them mean nothing.
+        """
+        while True:
+            text = self._buffer.lstrip()
+            if text.endswith(b"}") or b"\n" in text:
+                with contextlib.suppress(ValueError):  # not whole yet
+                    message, end = json.JSONDecoder().raw_decode(text.decode())
+                    self._buffer = text.decode()[end:].encode()
+                    return dict(message)
+            try:
+                data = self._socket.recv(1 << 20)
+            except (ConnectionResetError, OSError):
                 return None
-            line = self._reader.readline()
-            return dict(json.loads(line)) if line.endswith(b"\n") else None
-        return None
+            if not data:
+                return None
+            self._buffer += data
 
     def end(self) -> None:
         """Have both sides find the end of the conversation."""
@@ -56,7 +67,6 @@ class Client:
     def close(self) -> None:
         """Hang up."""
         self.end()
-        self._reader.close()
         self._socket.close()
 
 

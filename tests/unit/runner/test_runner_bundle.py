@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner's archive: complete, the same for the same sources, and it runs on its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import typing as t
+import zipfile
+
+import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import bundle
+from ansible_collections.maqet.qemu.tests.unit.test_architecture import UTILS, reached, read_project
+
+DAEMON = f"{UTILS}.runner.daemon"
+
+
+def test_the_list_of_sources_is_what_the_daemon_imports() -> None:
+    sources, packages = read_project()
+    needed = {name for name in reached(DAEMON, sources, packages) if name in sources and name not in packages}
+    assert sorted(f"{UTILS}.{name}" for name in bundle.SOURCES) == sorted(needed)
+
+
+def test_what_can_start_a_runner_carries_all_of_it() -> None:
+    """Ansible ships what a static scan of a module's imports finds; so must we."""
+    sources, packages = read_project()
+    carried = reached("ansible_collections.maqet.qemu.plugins.modules.maqet_vm", sources, packages)
+    assert {f"{UTILS}.{name}" for name in bundle.SOURCES} <= set(carried)
+
+
+def test_the_same_sources_make_the_same_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = bundle.sources()
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    again = dict(reversed(list(bundle.sources().items())))
+    assert bundle.digest(texts) == bundle.digest(again)
+    assert bundle.archive(texts) == bundle.archive(again)
+
+
+@pytest.mark.parametrize(
+    "other", [{"a": "1", "b": "2"}, {"a": "12", "b": ""}, {"ab": "12"}, {"a": "1", "c": "2"}, {"a": "1"}, {}]
+)
+def test_other_sources_have_another_name(other: dict[str, str]) -> None:
+    assert bundle.digest(other) != bundle.digest({"a": "1", "b": "3"})
+    assert bundle.digest(other) == bundle.digest(dict(other))
+
+
+def test_no_two_of_them_are_alike() -> None:
+    variants = [{"a": "1", "b": "2"}, {"a": "12", "b": ""}, {"ab": "12"}, {"a": "1b2"}, {"a1": "b2"}]
+    assert len({bundle.digest(variant) for variant in variants}) == len(variants)
+
+
+def test_what_is_in_the_archive() -> None:
+    with zipfile.ZipFile(io.BytesIO(bundle.archive(bundle.sources()))) as file:
+        names = file.namelist()
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        daemon = file.read(f"{DAEMON.replace('.', '/')}.py").decode()
+    assert daemon == (read_project()[0][DAEMON])
+    for name in names:
+        for parent in list(pathlib.PurePath(name).parents)[:-1]:
+            assert f"{parent}/__init__.py" in names
+
+
+def run(path: str, *arguments: str, flags: t.Sequence[str] = ("-I",)) -> subprocess.CompletedProcess[str]:
+    """Run the archive with nothing of ours in sight."""
+    command = [sys.executable, *flags, path, *arguments]
+    return subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, env={"LC_ALL": "C.UTF-8"})
+
+
+def test_it_runs(tmp_path: pathlib.Path) -> None:
+    path, _digest = bundle.install(str(tmp_path))
+    done = run(path, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: maqet-runner")
+
+
+@pytest.mark.parametrize("start", ["without libraries", "without a definition"])
+def test_it_says_why_it_does_not_start(tmp_path: pathlib.Path, start: str) -> None:
+    path, digest = bundle.install(str(tmp_path))
+    for folder in ("s/vms/web", "r/web", "l"):
+        (tmp_path / folder).mkdir(parents=True)
+    arguments = ["--vm", "web", "--state", f"{tmp_path}/s", "--run", f"{tmp_path}/r", "--log", f"{tmp_path}/l"]
+    arguments += ["--scope", "user", "--launch", "word", "--digest", digest]
+    done = run(path, *arguments, flags=("-I", "-S") if start == "without libraries" else ("-I",))
+    assert done.returncode == 1
+    status = json.loads((tmp_path / "r" / "web" / "status.json").read_text())
+    assert (status["launch"], status["phase"]) == ("word", "failed")
+    if start == "without libraries":
+        assert status["error"]["error_code"] == "libraries_missing"
+        assert status["error"]["missing"] == ["qemu.qmp", "psutil", "PyYAML"]
+        assert "maqet.qemu.hypervisor" in status["error"]["message"]
+    else:
+        assert status["error"]["error_code"] == "state_unsafe"
+    assert status["error"]["message"] in done.stderr
+
+
+def test_installing(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "state" / "runner"
+    path, digest = bundle.install(str(folder))
+    assert path == str(folder / f"runner-{digest}.pyz")
+    assert digest == bundle.digest(bundle.sources())
+    assert os.listdir(folder) == [f"runner-{digest}.pyz"]
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
+
+
+def test_what_is_installed_is_never_written_again(tmp_path: pathlib.Path) -> None:
+    """A process may be running from it: rewriting a zip under it breaks its next import."""
+    path, digest = bundle.install(str(tmp_path))
+    pathlib.Path(path).write_bytes(b"somebody runs from this")
+    before = os.stat(path)
+    assert bundle.install(str(tmp_path)) == (path, digest)
+    after = os.stat(path)
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert pathlib.Path(path).read_bytes() == b"somebody runs from this"
+
+
+def test_a_part_that_did_not_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "SOURCES", ("runner.missing",))
+    with pytest.raises(MaqetError, match=r"came without .*runner\.missing") as caught:
+        bundle.sources()
+    assert caught.value.error_code == "runner_failed"
