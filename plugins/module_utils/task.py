@@ -76,12 +76,20 @@ class Task:
 
 def run(spec: t.Mapping[str, t.Any], body: t.Callable[[Task], t.Mapping[str, t.Any]], **rules: t.Any) -> None:
     """Run ``body`` as a module with ``spec``: every module's error boundary. ``rules`` are AnsibleModule's own."""
+    os.umask(0o077)  # whatever the login's: what we make is nobody else's to read
     task = Task(AnsibleModule(argument_spec={**spec, **HIDDEN}, supports_check_mode=True, **rules))
     try:
         result = body(task)
-    except MaqetError as error:
-        task.fail(error)
-    except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        task.fail(MaqetError(f"The host refused: {what}.", "host_error", errno=error.errno))
+    except (MaqetError, OSError) as error:
+        task.fail(as_maqet(error))
     task.exit(result)
+
+
+def as_maqet(error: t.Union[MaqetError, OSError]) -> MaqetError:
+    """The same error as one that a task can report."""
+    if isinstance(error, MaqetError):
+        return error
+    what = error.strerror or repr(error)
+    return MaqetError(
+        f"The host refused: {f'{error.filename}: ' if error.filename else ''}{what}.", "host_error", errno=error.errno
+    )

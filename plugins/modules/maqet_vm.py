@@ -423,7 +423,7 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
     control = Control(paths, f"maqet_vm: state={wanted.state}", task.context)
     with _lock(task, paths, wanted):
         work = Ensure(where, wanted, control)
-        actions = work.decide()
+        actions = work.decide(task.check)
         result: dict[str, t.Any] = {
             "changed": bool(actions),
             "actions": [action.as_dict() for action in actions],
@@ -435,10 +435,12 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
         if not task.check:
             try:
                 work.perform()
-            except MaqetError as error:
-                done = {"vm": facts(paths, work.actual), "audit": control.audit, "changed": work.changed}
+            except (MaqetError, OSError) as failure:
+                error = door.as_maqet(failure)
+                changed = work.changed or "cont" in error.details.get("stop_steps", ())
+                done = {"vm": facts(paths, work.actual), "audit": control.audit, "changed": changed}
                 error.details = {**done, **error.details}
-                raise
+                raise error from None
             if work.work.stop_steps:
                 result["stop_steps"] = work.work.stop_steps
             if work.work.events:

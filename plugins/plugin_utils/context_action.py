@@ -20,7 +20,12 @@ class ContextAction(NormalAction):  # type: ignore[misc]
     """The normal action plugin, with one hidden argument added."""
 
     def run(self, tmp: t.Any = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
-        """Add the context and run the module."""
+        """Add the context and run the module. A NUL, which newer Ansibles trip over themselves, is refused in words."""
+        for option, value in self._task.args.items():
+            if isinstance(value, str) and "\0" in value:
+                code = "invalid_command" if option == "command" else "invalid_option"
+                text = f"{option}: {value!r} holds a NUL. Leave it out: no name and no path can have one."
+                return {"failed": True, "changed": False, "msg": text, "error_code": code, "audit": []}
         self._task.args = {**self._task.args, CONTEXT: self._context(task_vars or {})}
         return dict(super().run(tmp, task_vars))
 

@@ -37,6 +37,16 @@ CLI_RUN = "cli"
 HostError = rootfs.HostError
 
 
+def _forget_export(machine: str) -> None:
+    """systemd 256 and later mount a folder for each machine, and refuse to boot one whose folder is still there."""
+    export = Path("/run/systemd/nspawn/unix-export") / machine
+    if not machine or not export.is_dir():
+        return
+    if os.path.ismount(export):
+        rootfs.run("umount", "--lazy", str(export))
+    export.rmdir()
+
+
 class Host:
     """One host of a run. What must survive this process is in ``host.json`` beside its root."""
 
@@ -145,6 +155,7 @@ class Host:
         pairs = (("pid", "began"), ("leader", "leader_began"))
         processes.kill([(self.state.get(pid, 0), self.state.get(began, 0)) for pid, began in pairs])
         processes.remove_cgroups([Path(folder) for folder in self.state.get("cgroups", [])])
+        _forget_export(str(self.state.get("machine", "")))
 
     def running(self) -> bool:
         pid = self.state.get("pid", 0)

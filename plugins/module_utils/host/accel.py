@@ -8,6 +8,7 @@ the answer is kept until the host boots again or the emulator changes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import struct
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import make_folder, read_json, write_json
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import boot_id
 
@@ -89,8 +90,11 @@ class Answer:
     why: str
 
 
-def resolve(accel: str, arch: str, binary: str, cache: str) -> str:
-    """The accelerator to use for ``accel`` (auto, kvm, tcg): ``kvm`` only where it has been seen to work."""
+def resolve(accel: str, arch: str, binary: str, cache: t.Optional[str]) -> str:
+    """The accelerator to use for ``accel`` (auto, kvm, tcg): ``kvm`` only where it has been seen to work.
+
+    ``cache``: the folder in which answers are kept; None asks anew and keeps nothing.
+    """
     if accel == "tcg":
         return "tcg"
     answer = _kvm(arch, binary, cache)
@@ -101,18 +105,21 @@ def resolve(accel: str, arch: str, binary: str, cache: str) -> str:
     return "tcg"
 
 
-def _kvm(arch: str, binary: str, cache: str) -> Answer:
+def _kvm(arch: str, binary: str, cache: t.Optional[str]) -> Answer:
     if arch != os.uname().machine:
         return Answer(False, f"the host is {os.uname().machine}, the guest {arch}")
     if arch not in _PROBES:
         return Answer(False, f"we have no proof for {arch}")
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return Answer(False, "/dev/kvm is missing, or this user may not open it")
+    if cache is None:
+        return prove("kvm", arch, binary)
     path = os.path.join(cache, f"kvm-{arch}.json")
     key = {"boot_id": boot_id(), "binary": binary, "mtime": os.stat(binary).st_mtime, "uid": os.geteuid()}
-    known = read_json(path)
-    if known and known.get("key") == key:
-        return Answer(known["works"], known["why"])
+    with contextlib.suppress(MaqetError, AttributeError, KeyError, TypeError):  # a damaged cache is no answer
+        known = read_json(path)
+        if known["key"] == key:
+            return Answer(known["works"], known["why"])
     answer = prove("kvm", arch, binary)
     make_folder(cache)
     write_json(path, {"key": key, **dataclasses.asdict(answer)})

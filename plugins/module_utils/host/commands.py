@@ -35,3 +35,9 @@ def run(argv: t.Sequence[str], seconds: float = 60) -> str:
             stderr=words,
         )
     return done.stdout.decode("utf-8", "replace")
+
+
+def plain_environment() -> dict[str, str]:
+    """What a process that outlives us gets of our environment: enough to find programs, none of a task's secrets."""
+    kept = ("PATH", "HOME", "LANG", "XDG_RUNTIME_DIR", "TMPDIR")
+    return {key: os.environ[key] for key in kept if key in os.environ}

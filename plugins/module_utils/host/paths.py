@@ -15,6 +15,7 @@
 ``LOG/NAME.audit.jsonl``                  the audit chain
 ``LOG/NAME.runner.log``                   what the runner itself said
 ``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running
+``RUN/@direct-NAME/lock``                 held while a task speaks to the direct monitor
 ========================================  ==========================================================
 """
 
@@ -87,6 +88,10 @@ class VmPaths:
         return os.path.join(self.run, "lock")
 
     @property
+    def direct_lock(self) -> str:
+        return direct_lock(os.path.dirname(self.run), self.name)
+
+    @property
     def audit_log(self) -> str:
         return os.path.join(self.log, f"{self.name}.audit.jsonl")
 
@@ -131,6 +136,11 @@ class Layout:
                 "Choose a shorter name, or set XDG_STATE_HOME to a shorter folder",
             )
         return paths
+
+
+def direct_lock(run: str, name: str) -> str:
+    """Held while a task speaks to a direct monitor; also for a QEMU that is not ours. '@' begins no VM's name."""
+    return os.path.join(run, f"@direct-{name}", "lock")
 
 
 def layout() -> Layout:

@@ -9,6 +9,7 @@ import errno
 import os
 import select
 import signal
+import time
 import typing as t
 
 
@@ -90,3 +91,28 @@ def boot_id() -> str:
     """Names this boot of the host: random(4)."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
+
+
+def with_arguments(*pairs: tuple[str, str]) -> t.Optional[Process]:
+    """The process whose command line holds each option of ``pairs`` and behind it its value; None if there is none.
+
+    For a process that nobody wrote down, or whose note is lost.
+    """
+    wanted = [f"\0{option}\0{value}\0".encode() for option, value in pairs]
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                line = file.read()
+        except OSError:  # ended meanwhile
+            continue
+        process = of_pid(int(entry)) if all(part in line for part in wanted) else None
+        if process is not None:
+            return process
+    return None
+
+
+def age(process: Process) -> float:
+    """Seconds since it started, by a clock that nobody sets: clock_getres(2), CLOCK_BOOTTIME."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start / os.sysconf("SC_CLK_TCK")

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import time
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadline
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 
 Answer = t.Dict[str, t.Any]
@@ -50,6 +52,7 @@ class Target:
 
 def through_runner(path: str, name: str, asked: Asked) -> Answer:
     """Send ``asked`` to the runner of ``name``: responses, decisions, audit, events. MaqetError as it reports it."""
+    begun = time.monotonic()
     with RunnerClient(path, name, asked.seconds + _GRACE) as client:
         if asked.wait_for_event and not asked.check:
             client.subscribe([asked.wait_for_event])
@@ -64,7 +67,7 @@ def through_runner(path: str, name: str, asked: Asked) -> Answer:
         )
         if asked.wait_for_event and not asked.check:
             try:
-                event = client.next_event()
+                event = client.next_event(Deadline(max(0.0, asked.seconds - (time.monotonic() - begun))))
             except socket.timeout:
                 error = no_event(asked)
                 error.details.update(answer)

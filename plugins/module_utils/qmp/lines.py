@@ -35,7 +35,7 @@ class LineSocket:
 
     def __init__(self, path: str, deadline: Deadline) -> None:
         """Connect; OSError if nobody listens, socket.timeout if nobody accepts in time."""
-        self._deadline = deadline
+        self.deadline = deadline
         self._buffer = bytearray()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
@@ -90,7 +90,7 @@ class LineSocket:
             self._buffer += data
 
     def _arm(self) -> None:
-        left = self._deadline.left()
+        left = self.deadline.left()
         if left <= 0:
             raise socket.timeout("timed out")
         self._socket.settimeout(left)

@@ -86,8 +86,10 @@ class RunnerClient:
         """Have events sent from now on (or from event number ``since`` on); see ``events``, ``next_event``."""
         self.request("subscribe", names=names, since=since)
 
-    def next_event(self) -> dict[str, t.Any]:
-        """The next event that has been subscribed to; socket.timeout at the deadline."""
+    def next_event(self, deadline: t.Optional[Deadline] = None) -> dict[str, t.Any]:
+        """The next event that has been subscribed to; socket.timeout at ``deadline``, or at the conversation's."""
+        if deadline is not None:
+            self._lines.deadline = deadline
         if self.events:
             return self.events.pop(0)
         while True:

@@ -46,6 +46,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     # Neither our memory nor the guest's may end up in a core file: both hold secrets.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     report = Report(paths, options.launch, options.ready_fd)
+    signal.signal(signal.SIGTERM, _give_up)
     try:
         libraries.demand()
         with _only_runner(paths):
@@ -54,7 +55,20 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
         log.error("%s", error)
         report.failed(error)
         return 1
+    except Exception as error:  # pylint: disable=broad-except  # whoever waits for us must hear of it
+        log.exception("the runner failed")
+        report.failed(MaqetError(f"The runner of VM {paths.name} failed: {error!r}.", "runner_failed"))
+        return 1
     return 0
+
+
+def _give_up(_number: int, _frame: t.Any) -> t.NoReturn:
+    """SIGTERM before the event loop has its own answer to it."""
+    raise _asked_to_end()
+
+
+def _asked_to_end() -> MaqetError:
+    return MaqetError("The runner was asked to end before QEMU was ready.", "runner_failed")
 
 
 def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:
@@ -82,41 +96,48 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
     definition = Definition.from_json(files.read_json(paths.definition))
     loop = asyncio.get_running_loop()
     ended, stopped = asyncio.Event(), asyncio.Event()
-    qemu = emulator.start(definition, where)
-    loop.add_reader(qemu.pidfd, ended.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    report.starting({"boot_id": processes.boot_id(), "runner": _myself(digest)})
+    qemu = emulator.start(definition, where)
     session = Session(definition.name)
+
+    def end() -> None:  # a pidfd stays readable, and would wake the loop for ever
+        loop.remove_reader(qemu.pidfd)
+        ended.set()
+
+    loop.add_reader(qemu.pidfd, end)
     try:
+        facts = _facts(definition, qemu, digest)
+        report.starting(facts)
         await _connect(session, paths, qemu, ended, stopped)
-        facts = _facts(definition, qemu, session, digest)
-        identity = VmIdentity(
-            definition.name,
-            definition.uuid,
-            qemu.process.pid,
-            qemu.process.start,
-            session.version,
-            paths.monitor_socket,
-        )
-        gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
-        server = Server(
-            Service(session, gate, facts), session, {"vm": facts["vm"], "uuid": facts["uuid"], **facts["runner"]}
-        )
+        facts["qemu"]["version"] = session.version
+        server = _server(definition, paths, session, facts)
         await server.listen(paths.runner_socket)
         report.ready(facts)
-        log.info("VM %s runs as QEMU %s, pid %d", definition.name, session.version, qemu.process.pid)
-        await _first(asyncio.create_task(ended.wait()), asyncio.create_task(stopped.wait()))
-        await server.close()
     except BaseException:
-        qemu.process.kill()
-        raise
-    finally:
-        loop.remove_reader(qemu.pidfd)
+        qemu.process.kill()  # nobody has been told of it, and its guest has not run
         await session.close()
+        raise
+    log.info("VM %s runs as QEMU %s, pid %d", definition.name, session.version, qemu.process.pid)
+    await _first(asyncio.create_task(ended.wait()), asyncio.create_task(stopped.wait()))
+    await server.close()
+    await session.close()
     if ended.is_set():
         _bury(paths, qemu, session)
     else:
         log.info("asked to end; QEMU goes on without a runner")
+
+
+def _server(definition: Definition, paths: VmPaths, session: Session, facts: dict[str, t.Any]) -> Server:
+    """Guard, audit and socket of a VM whose QEMU has been greeted."""
+    qemu = facts["qemu"]
+    identity = VmIdentity(
+        definition.name, definition.uuid, qemu["pid"], qemu["start"], session.version, paths.monitor_socket
+    )
+    gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
+    hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
+    return Server(Service(session, gate, facts), session, hello)
 
 
 async def _connect(
@@ -129,7 +150,7 @@ async def _connect(
     if connecting.done() and not connecting.cancelled() and error is None:
         return
     if stopped.is_set():
-        raise MaqetError("The runner was asked to end before QEMU was ready.", "runner_failed")
+        raise _asked_to_end()
     # The connection breaks a moment before the process is gone; a QEMU that talks nonsense must be ended.
     if not await _soon(ended):
         raise MaqetError(f"QEMU's monitor did not come up: {error}", "qemu_failed")
@@ -152,25 +173,28 @@ async def _first(*tasks: asyncio.Task[t.Any]) -> None:
             task.cancel()
 
 
-def _facts(definition: Definition, qemu: emulator.Emulator, session: Session, digest: str) -> dict[str, t.Any]:
-    """What the status says, and never changes while the VM runs."""
+def _myself(digest: str) -> dict[str, t.Any]:
     own = processes.of_pid(os.getpid())
+    return {
+        "pid": os.getpid(),
+        "start": own.start if own else 0,
+        "digest": digest,
+        "python": sys.executable,
+        "python_version": ".".join(map(str, sys.version_info[:3])),
+    }
+
+
+def _facts(definition: Definition, qemu: emulator.Emulator, digest: str) -> dict[str, t.Any]:
+    """What the status says, and never changes while the VM runs."""
     return {
         "vm": definition.name,
         "uuid": definition.uuid,
         "boot_id": processes.boot_id(),
-        "started": time.time(),
-        "runner": {
-            "pid": os.getpid(),
-            "start": own.start if own else 0,
-            "digest": digest,
-            "python": sys.executable,
-            "python_version": ".".join(map(str, sys.version_info[:3])),
-        },
+        "runner": _myself(digest),
         "qemu": {
             "pid": qemu.process.pid,
             "start": qemu.process.start,
-            "version": session.version,
+            "version": None,
             "binary": qemu.binary,
             "accel": qemu.accel,
         },

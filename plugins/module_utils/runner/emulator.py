@@ -9,6 +9,7 @@ for a file to appear, and if QEMU dies before it answers, the connection ends at
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import subprocess
@@ -18,11 +19,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults imp
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, files, processes, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, files, locks, processes, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-
-# QEMU needs nothing of our environment; what it gets is what its libraries look for.
-_KEPT = ("PATH", "HOME", "LANG", "XDG_RUNTIME_DIR", "TMPDIR")
 
 
 class Emulator:
@@ -57,8 +56,14 @@ class Emulator:
 
 
 def start(definition: Definition, where: Layout) -> Emulator:
-    """Start QEMU for ``definition``, paused, with both monitors listening; QEMU outlives its caller."""
+    """Start QEMU for ``definition``, paused, with both monitors listening; QEMU outlives its caller.
+
+    Its log is locked, by a descriptor that QEMU inherits as its stderr: as long as it lives the kernel
+    says so, whatever became of the files that say which process it is.
+    """
     paths = where.vm(definition.name)
+    if locks.is_held(paths.qemu_log):
+        raise MaqetError(f"A QEMU of VM {definition.name} still lives.", "runner_failed")
     wanted = effective(definition.intent, os.uname().machine)
     binary = qemu.find_binary(wanted["arch"])
     accelerator = accel.resolve(wanted["accel"], wanted["arch"], binary, where.cache)
@@ -82,6 +87,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
         )
         log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         stack.callback(os.close, log_fd)
+        fcntl.flock(log_fd, fcntl.LOCK_EX)
         popen = _spawn(
             command_line(definition.intent, place), log_fd, (monitor.fileno(), direct.fileno()), paths.output
         )
@@ -96,7 +102,7 @@ def _spawn(argv: t.Sequence[str], log_fd: int, passed: tuple[int, ...], folder: 
         stderr=log_fd,
         pass_fds=passed,
         cwd=folder,
-        env={key: os.environ[key] for key in _KEPT if key in os.environ},
+        env=plain_environment(),
         start_new_session=True,
     )
 

@@ -7,7 +7,9 @@ Both wait for the runner's word and for nothing else: the end of a pipe, or syst
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import os
 import shutil
 import subprocess
@@ -17,12 +19,14 @@ import uuid
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
-from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import run
+from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment, run
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid, wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import bundle
 
 SLICE = "maqet.slice"
+# How long a runner that was asked to end may take, in seconds.
+_END_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +83,7 @@ def _as_unit(attempt: _Launch) -> dict[str, t.Any]:
     properties = {
         "KillMode": "process",
         "NotifyAccess": "main",
-        "TimeoutStartSec": f"{attempt.seconds:.0f}s",
+        "TimeoutStartSec": f"{max(1, math.ceil(attempt.seconds))}s",  # 0 would mean for ever
         "StandardOutput": f"append:{log}",
         "StandardError": f"append:{log}",
         "UMask": "0077",
@@ -89,6 +93,8 @@ def _as_unit(attempt: _Launch) -> dict[str, t.Any]:
     try:
         run([*argv, "--", *attempt.argv], attempt.seconds + 10)
     except MaqetError as error:
+        with contextlib.suppress(MaqetError):  # mostly it is gone already
+            run(["systemctl", "stop", "--quiet", unit(name)])
         raise _failure(attempt, str(error)) from None
     return _outcome(attempt)
 
@@ -106,7 +112,7 @@ def _as_session(attempt: _Launch) -> dict[str, t.Any]:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                env={key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
+                env=plain_environment(),
                 start_new_session=True,
                 pass_fds=(writer,),
             )
@@ -114,11 +120,20 @@ def _as_session(attempt: _Launch) -> dict[str, t.Any]:
             os.close(log)
             os.close(writer)
         if not wait_readable([reader], attempt.seconds):
-            child.terminate()  # it takes its unready QEMU with it
+            _end(child)
             raise _failure(attempt, f"it was not ready within {attempt.seconds:g} s")
     finally:
         os.close(reader)
     return _outcome(attempt)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a runner that is not ready; it takes its QEMU, which has not run yet, with it."""
+    process = of_pid(child.pid)
+    child.terminate()
+    if process is not None and not process.wait_gone(_END_SECONDS):
+        child.kill()
+    child.wait()
 
 
 def _outcome(attempt: _Launch) -> dict[str, t.Any]:

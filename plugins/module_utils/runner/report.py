@@ -26,6 +26,10 @@ class Report:
         self._launch = launch
         self._ready_fd = ready_fd
 
+    def starting(self, facts: t.Mapping[str, t.Any]) -> None:
+        """Who we are, before there is anything to say: whoever finds us dead knows what to clean up."""
+        write_json(self._paths.status, {**facts, "launch": self._launch, "phase": "starting"})
+
     def ready(self, status: t.Mapping[str, t.Any]) -> None:
         """Everything is in place: write the status, then give the signal."""
         write_json(self._paths.status, {**status, "launch": self._launch, "phase": "ready"})
@@ -44,6 +48,7 @@ class Report:
             self._ready_fd = None
         address = os.environ.get("NOTIFY_SOCKET")
         if address:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            with notify, contextlib.suppress(OSError):  # nobody listens: the VM is none the worse
                 notify.connect("\0" + address[1:] if address.startswith("@") else address)
                 notify.sendall(words)

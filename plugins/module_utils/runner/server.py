@@ -19,6 +19,12 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import E
 
 log = logging.getLogger("maqet.server")
 
+# DESIGN promises 16 MiB; what is longer is not a request.
+MAX_REQUEST = 32 * 1024 * 1024
+# Requests of one client that may be open at once; more wait in its socket, not in our memory.
+_MAX_OPEN = 32
+# How long clients may take to hear the last answers when the runner ends, in seconds.
+_GOODBYE = 3.0
 # A subscriber that reads nothing while this much waits for it is cut off; the others must not pay for it.
 _MAX_BEHIND = MAX_LINE
 
@@ -31,30 +37,35 @@ class Server:
         self._session = session
         self._hello = {"hello": {"protocol": PROTOCOL, **hello}}
         self._open: set[asyncio.Task[t.Any]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._server: t.Optional[asyncio.AbstractServer] = None
 
     async def listen(self, path: str) -> None:
         """Open the socket; the umask of the runner keeps others out."""
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE)
+        self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST)
 
     async def close(self) -> None:
-        """Take no more clients, give those who wait for an answer theirs, and hang up."""
+        """Take no more clients, give those who wait for an answer theirs if they read it, and hang up."""
         if self._server is not None:
             self._server.close()
         for task in list(self._open):
             task.cancel()
         if self._open:
-            await asyncio.wait(self._open)
+            await asyncio.wait(self._open, timeout=_GOODBYE)
+        for writer in self._writers:
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = t.cast("asyncio.Task[t.Any]", asyncio.current_task())
         self._open.add(task)
+        self._writers.add(writer)
         try:
             await _Conversation(self._service, self._session, reader, writer).run(self._hello)
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
             self._open.discard(task)
+            self._writers.discard(writer)
             writer.close()
 
 
@@ -69,6 +80,7 @@ class _Conversation:
         self._reader = reader
         self._writer = writer
         self._requests: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Semaphore(_MAX_OPEN)
         self._names: t.Optional[frozenset[str]] = None
         self._peer = _peer(writer.get_extra_info("socket"))
 
@@ -76,11 +88,11 @@ class _Conversation:
         """Serve until the client hangs up. What it had asked for goes on: QEMU may have it already."""
         self._send(hello)
         try:
-            while line := await self._reader.readline():
+            while line := await self._next():
                 task = asyncio.create_task(self._answer(line))
                 self._requests.add(task)
-                task.add_done_callback(self._requests.discard)
-        except ValueError as error:  # longer than MAX_LINE: there is no next line to find
+                task.add_done_callback(self._answered)
+        except ValueError as error:  # longer than MAX_REQUEST: there is no next line to find
             log.warning("client %s hung up on: %s", self._peer[0], error)
         finally:
             self._session.unlisten(self._event)
@@ -88,6 +100,15 @@ class _Conversation:
                 await asyncio.wait(self._requests)
             with contextlib.suppress(ConnectionError):
                 await self._writer.drain()
+
+    async def _next(self) -> bytes:
+        """The next request, when one of the client's is not too many."""
+        await self._free.acquire()
+        return await self._reader.readline()
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._requests.discard(task)
+        self._free.release()
 
     async def _answer(self, line: bytes) -> None:
         number = None
@@ -122,6 +143,8 @@ class _Conversation:
 
     def _subscribe(self, message: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         names, since = message.get("names"), message.get("since")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise MaqetError("'names' must be a list of event names, or null for all.", "invalid_request")
         self._names = None if names is None else frozenset(names)
         self._session.unlisten(self._event)
         for event in self._session.events(since) if isinstance(since, int) else ():

@@ -55,23 +55,26 @@ class Service:
         """Judge all commands, then send them one after another; the first failure ends the list."""
         requests = _requests(message)
         reason, check = str(message.get("reason") or ""), bool(message.get("check"))
+        end = time.monotonic() + _seconds(message)
         verdicts = await asyncio.to_thread(self._gate.admit, requests, caller, reason, check)
         batch = _Batch(decisions=[verdict.as_dict() for verdict in verdicts])
         if check:
             return {**vars(batch), "events": []}
-        end = time.monotonic() + float(message.get("timeout") or DEFAULT_TIMEOUT)
         since = self._session.last_event
         for request in requests:
             try:
-                await self._one(request, caller, reason, max(0.0, end - time.monotonic()), batch)
+                await self._one(request, caller, reason, end, batch)
             except MaqetError as error:
                 raise batch.fail(error, self._session.events(since)) from None
         return {**vars(batch), "events": self._session.events(since)}
 
-    async def _one(self, request: Request, caller: Caller, reason: str, seconds: float, batch: _Batch) -> None:
+    async def _one(self, request: Request, caller: Caller, reason: str, end: float, batch: _Batch) -> None:
         ticket = await asyncio.to_thread(self._gate.ask, request, caller, reason)
         outcome = Outcome("success")
         try:
+            seconds = end - time.monotonic()
+            if seconds <= 0:  # its client has been told that it took too long, so it must not happen now
+                raise MaqetError(f"There was no time left for {request.command}; it was not sent.", "qmp_timeout")
             response = await self._session.execute(ticket.command, ticket.arguments, seconds)
             batch.responses.append(response)
         except Refused as error:
@@ -96,3 +99,10 @@ def _requests(message: t.Mapping[str, t.Any]) -> list[Request]:
         raise MaqetError("'commands' must be a list of objects with 'execute' and 'arguments'.", "invalid_request")
     consent = message.get("allow_dangerous") is True
     return [Request(command.get("execute"), command.get("arguments") or {}, consent) for command in commands]
+
+
+def _seconds(message: t.Mapping[str, t.Any]) -> float:
+    value = message.get("timeout", DEFAULT_TIMEOUT)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise MaqetError("'timeout' must be a number of seconds, more than 0.", "invalid_request")
+    return float(value)

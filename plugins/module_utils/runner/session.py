@@ -17,6 +17,11 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import
 # Enough for a client that comes late to see how the VM got where it is.
 KEPT_EVENTS = 1000
 
+# A QEMU that takes longer to say how it is doing hangs.
+_STATE_SECONDS = 10.0
+
+log = logging.getLogger("maqet.session")
+
 Event = t.Dict[str, t.Any]
 
 
@@ -62,7 +67,7 @@ class Session:
 
     async def run_state(self) -> str:
         """QEMU's own word for what the VM does (RunState in its QMP reference)."""
-        return str((await self._ask("query-status"))["status"])
+        return str((await self.execute("query-status", {}, _STATE_SECONDS))["status"])
 
     async def execute(self, command: str, arguments: t.Mapping[str, t.Any], seconds: float) -> t.Any:
         """One command: its answer, Refused, or MaqetError when the outcome is unknown.
@@ -118,4 +123,7 @@ class Session:
             event = {"seq": self.last_event, **message}
             self._kept.append(event)
             for listener in list(self._listeners):
-                listener(event)
+                try:
+                    listener(event)
+                except Exception:  # pylint: disable=broad-except  # one client's fault must not cost the others theirs
+                    log.exception("a listener failed")

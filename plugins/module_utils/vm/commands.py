@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ``maqet_qmp`` does: check the names, choose the way, send, and say what went wrong in words."""
+"""What ``maqet_qmp`` does: check the names, choose the way, send, and say what went wrong in words.
+
+What only direct mode or an error needs is imported there: most tasks go to a runner and succeed.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,11 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import myself
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import check_name
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, direct_lock, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
     Answer,
     Asked,
@@ -29,8 +26,6 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
     through_monitor,
     through_runner,
 )
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import target
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, demand
 
 # Commands of these classes change nothing, so neither does a task that sends no others.
 _HARMLESS = ("read", "introspect")
@@ -93,6 +88,13 @@ def _record_refusal(
     params: t.Mapping[str, t.Any], items: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.Any]
 ) -> list[dict[str, t.Any]]:
     """A name that is none was refused before any VM was looked up. If the named VM has a log, it belongs there."""
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import myself
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+
     try:
         path = layout().vm(check_vm_name(params["vm"])).audit_log
         if not os.path.exists(path):
@@ -143,17 +145,20 @@ def _send(plan: Plan) -> Answer:
         return _direct(_stranger(where, plan.socket), where, plan)
     paths = where.vm(check_vm_name(plan.vm))
     if plan.direct:
-        return _direct(target(paths, _demand(where, paths, plan)), where, plan)
+        return _direct(_ours(where, paths, plan), where, plan)
     try:
         return through_runner(paths.runner_socket, paths.name, plan.asked)
     except MaqetError as error:
         if error.error_code == "runner_unreachable":
-            _demand(where, paths, plan)  # no such VM, or one that does not run: then that is the error
+            _ours(where, paths, plan)  # no such VM, or one that does not run: then that is the error
         raise
 
 
-def _demand(where: Layout, paths: VmPaths, plan: Plan) -> Actual:
-    return demand(where, paths.name, plan.asked.seconds, look=False)
+def _ours(where: Layout, paths: VmPaths, plan: Plan) -> Target:
+    from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import target
+    from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import demand
+
+    return target(paths, demand(where, paths.name, plan.asked.seconds, look=False))
 
 
 def _stranger(where: Layout, path: str) -> Target:
@@ -164,7 +169,7 @@ def _stranger(where: Layout, path: str) -> Target:
 
 def _direct(to: Target, where: Layout, plan: Plan) -> Answer:
     """A monitor serves one client at a time, so we queue for it, among ourselves at least."""
-    lock = os.path.join(where.run, f"@direct-{to.name}", "lock")
+    lock = direct_lock(where.run, to.name)
     what = f"The direct monitor of {to.name}"
     with contextlib.nullcontext() if plan.asked.check else locked(lock, plan.asked.seconds, plan.who, what):
         return through_monitor(to, plan.asked)

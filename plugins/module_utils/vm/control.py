@@ -8,7 +8,13 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Asked, Target, through_monitor, through_runner
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
+    Answer,
+    Asked,
+    Target,
+    through_monitor,
+    through_runner,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 
 
@@ -25,15 +31,21 @@ class Control:
         """One command without arguments, guarded and audited like any other; its response."""
         asked = Asked([{"execute": command}], seconds, reason=self._reason, context=self._context)
         try:
-            if actual.runner is not None and actual.runner.alive():
-                answer = through_runner(self._paths.runner_socket, self._paths.name, asked)
-            else:
-                answer = through_monitor(target(self._paths, actual), asked)
+            answer = self._send(actual, asked)
         except MaqetError as error:
             self.audit += error.details.get("audit", [])
             raise
         self.audit += answer["audit"]
         return answer["responses"][0]
+
+    def _send(self, actual: Actual, asked: Asked) -> Answer:
+        if actual.runner is not None and actual.runner.alive():
+            try:
+                return through_runner(self._paths.runner_socket, self._paths.name, asked)
+            except MaqetError as error:  # what we send here may be sent twice without harm
+                if error.error_code != "runner_unreachable":
+                    raise
+        return through_monitor(target(self._paths, actual), asked)
 
 
 def target(paths: VmPaths, actual: Actual) -> Target:

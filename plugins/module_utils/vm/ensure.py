@@ -21,13 +21,14 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import la
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, preflight
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, plan, plan_absent
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, executes, plan, plan_absent
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience, stop, sweep
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
 
-
-# What a failure takes back, as long as QEMU has not been started.
-_TAKEN_BACK = ("create_disk", "define", "redefine")
+# What a failure takes back, as long as the guest has not run.
+_TAKEN_BACK = ("create_disk", "define", "redefine", "start")
+# States that a QEMU which does not answer must not be able to prevent.
+_ENDING = ("stopped", "absent", "restarted")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,15 +66,18 @@ class Ensure:
         self._control = control
         self._paths = where.vm(desired.name)
         self._undo: list[t.Callable[[], None]] = []
+        self._before: t.Optional[str] = None  # RunState of a QEMU that we stopped
         self.actual = Actual()
         self.work = _Work([], None, [], Difference())
 
-    def decide(self) -> list[Action]:
-        """Observe and plan; every reason not to begin is found here."""
+    def decide(self, check: bool = False) -> list[Action]:
+        """Observe and plan; every reason not to begin is found here. With ``check`` nothing at all is written."""
         desired = self._desired
         self.actual = observe(self._where, desired.name, desired.patience.timeout)
         stored = self.actual.definition
-        now = Situation(stored is not None, self.actual.run_state if self.actual.qemu else None)
+        if self.actual.problem is not None and desired.state not in _ENDING:
+            raise self.actual.problem
+        now = Situation(stored is not None, (self.actual.run_state or "unknown") if self.actual.qemu else None)
         if desired.state == "absent":
             self.work.actions = plan_absent(now, self.owned(), desired.purge)
             return self.work.actions
@@ -84,26 +88,31 @@ class Ensure:
         resolved = disks.resolve(intent.get("disks", ()), stored, self._paths)
         actions = plan(desired.state, now, difference, resolved.jobs, desired.allow_restart)
         if difference or stored is None or any(action.kind == "start" for action in actions):
-            preflight.check_definition(intent, self._where)
-        if any(action.kind == "start" for action in actions) and not now.runs:
-            preflight.check_start(intent)
+            preflight.check_definition(intent, self._where, remember=not check)
+        if any(action.kind == "start" for action in actions):
+            preflight.check_start(intent, stored.intent if stored and now.runs else None)
         identity = stored.uuid if stored else str(uuid.uuid4())
         definition = Definition(desired.name, identity, intent, resolved.files)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
 
     def perform(self) -> None:
-        """Carry out the plan, then wait for what the task waits for. A failure before the guest runs is taken back."""
+        """Carry out the plan, then wait for what the task waits for.
+
+        What fails before the guest has run is taken back; a guest that was stopped for it runs again.
+        """
         watch: t.Optional[Watch] = None
         try:
+            if self.actual.unready:
+                sweep(self._paths, self.actual)
             try:
                 for action in self.work.actions:
                     if watch is None and action.kind == "resume":
                         watch = self._watch()
                     self._step(action)
                     self.work.done.append(action.kind)
-            except BaseException:
-                self._take_back()
+            except BaseException as error:
+                self._recover(error)
                 raise
             if self._desired.waits:
                 watch = watch or self._watch()
@@ -119,7 +128,36 @@ class Ensure:
     @property
     def changed(self) -> bool:
         """Whether something was done and not taken back, also when the task has failed."""
-        return any(kind not in _TAKEN_BACK or "start" in self.work.done for kind in self.work.done)
+        done = self.work.done
+        return "resume" in done or any(kind not in _TAKEN_BACK for kind in done)
+
+    def _recover(self, error: BaseException) -> None:
+        """After a failure: end a QEMU whose guest has not run, take back, and have a stopped guest run again."""
+        done = self.work.done
+        if "start" in done and "resume" not in done:
+            self._abandon()
+        for step in reversed(self._undo):  # newest first; what cannot be taken back must not hide why we are here
+            with contextlib.suppress(OSError):
+                step()
+        if "stop" in done and "redefine" in done and isinstance(error, MaqetError):
+            error.details["restored"] = self._run_again()
+
+    def _run_again(self) -> bool:
+        """The VM as it was, started again after a change that failed; True if it runs."""
+        try:
+            launch(self._where, self._desired.name, self._desired.patience.timeout)
+            self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
+            if executes(self._before):
+                self._send("cont")
+        except (MaqetError, OSError):
+            return False
+        return True
+
+    def _abandon(self) -> None:
+        """End whatever lives of a start that has failed."""
+        left = observe(self._where, self._desired.name, self._desired.patience.timeout, look=False)
+        living = tuple(process for process in (left.runner, left.qemu, *left.unready) if process is not None)
+        sweep(self._paths, Actual(unready=living))
 
     def _step(self, action: Action) -> None:
         {
@@ -146,6 +184,7 @@ class Ensure:
         self._control.send(self.actual, command, self._desired.patience.timeout)
 
     def _stop(self, _action: Action) -> None:
+        self._before = self.actual.run_state
         self.work.stop_steps = stop(self._control, self._paths, self.actual, self._desired.patience)
         self.actual = Actual(self.actual.definition)
 
@@ -173,16 +212,20 @@ class Ensure:
             self._undo.append(lambda: files.remove(self._paths.home))
 
     def _start(self, _action: Action) -> None:
+        """Launch the runner. KVM is proved here, where somebody waits for the proof to end."""
+        definition = t.cast(Definition, self.work.definition)
+        preflight.prove(definition.intent, self._where)
         sweep(self._paths, self.actual)
         try:
-            status = launch(self._where, self._desired.name, self._desired.patience.timeout)
+            launch(self._where, self._desired.name, self._desired.patience.timeout)
         except MaqetError:
-            sweep(self._paths, Actual())
+            self._abandon()
             raise
-        self._undo.clear()  # from here on the VM is there, and what happens to it is its own life
         self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
+        if self.actual.problem is not None:
+            raise self.actual.problem
         if self.actual.qemu is None:
-            raise MaqetError(f"VM {status['vm']} ended right after its start.", "vm_exited")
+            raise MaqetError(f"VM {self._desired.name} ended right after its start.", "vm_exited")
 
     def _undefine(self, _action: Action) -> None:
         """The definition goes first: from then on the VM is gone, whatever is left of its files."""
@@ -206,9 +249,3 @@ class Ensure:
         except FileNotFoundError:
             return []
         return [path for path in paths if path not in used]
-
-    def _take_back(self) -> None:
-        """Newest first. What cannot be taken back must not hide why we are here."""
-        for step in reversed(self._undo):
-            with contextlib.suppress(OSError):
-                step()

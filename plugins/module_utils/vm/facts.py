@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, load, observe
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import age
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, executes
 
 
@@ -31,27 +31,32 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "qemu_version": qemu.get("version"),
         "qemu_binary": qemu.get("binary"),
         "accel": qemu.get("accel"),
-        "uptime": round(time.time() - known["started"], 1) if runs else None,
+        "uptime": round(age(actual.qemu), 1) if actual.qemu else None,
         "sockets": {"runner": paths.runner_socket, "direct": paths.direct_socket} if runs else {},
         "home": paths.home if definition else None,
         "output": paths.output if definition else None,
         "serial_log": paths.serial_log if definition else None,
         "audit_log": paths.audit_log,
-        "last_exit": files.read_json(paths.last_exit),
+        "last_exit": _last_exit(paths),
+        **({"error": str(actual.problem)} if actual.problem else {}),
     }
 
 
+def _last_exit(paths: VmPaths) -> t.Any:
+    """A note for people: damaged, it is no reason to fail."""
+    try:
+        return files.read_json(paths.last_exit)
+    except MaqetError:
+        return None
+
+
 def look(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
-    """Observe one VM among many: one that does not answer is reported as such, and does not spoil the rest."""
+    """Observe one VM among many: one whose files are damaged is reported as such, and does not spoil the rest."""
     paths = where.vm(name)
     try:
         return facts(paths, observe(where, name, seconds))
     except MaqetError as error:
-        try:
-            definition = load(paths)
-        except MaqetError:
-            definition = None
-        return {**facts(paths, Actual(definition)), "status": "unknown", "error": str(error)}
+        return {**facts(paths, Actual()), "status": "unknown", "error": str(error)}
 
 
 def before_after(

@@ -7,28 +7,40 @@ from __future__ import annotations
 import dataclasses
 import os
 import typing as t
+import uuid
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 
 # A runner whose QEMU has just ended tidies up and ends; this is far more than it needs, in seconds.
 _BURIAL = 10.0
+# How long a QEMU may take to say how it is doing before it counts as hung.
+_LOOK = 10.0
+# A connection breaks a moment before its process is gone.
+_MOMENT = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Actual:
-    """What is there. ``qemu`` and ``runner`` are live processes; ``facts`` the status of a QEMU that lives."""
+    """What is there. ``qemu`` and ``runner`` are live processes; ``facts`` the status of a QEMU that lives.
+
+    ``problem``: why that QEMU could not be asked how it is doing; ``run_state`` is None then. ``unready``: processes
+    of a start that was never finished, or that should have ended; nobody needs them.
+    """
 
     definition: t.Optional[Definition] = None
     qemu: t.Optional[processes.Process] = None
     runner: t.Optional[processes.Process] = None
     run_state: t.Optional[str] = None
     facts: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    problem: t.Optional[MaqetError] = None
+    unready: tuple[processes.Process, ...] = ()
 
     @property
     def process(self) -> processes.Process:
@@ -55,31 +67,54 @@ def names(where: Layout) -> list[str]:
 
 
 def load(paths: VmPaths) -> t.Optional[Definition]:
-    """The stored definition of a VM, or None if there is no such VM."""
+    """The stored definition of a VM, or None if there is no such VM; ``state_unsafe`` for one that is damaged."""
     data = files.read_json(paths.definition)
-    return None if data is None else Definition.from_json(data)
+    if data is None and not os.path.exists(paths.definition):
+        return None
+    definition = Definition.from_json(data)
+    try:
+        uuid.UUID(definition.uuid)
+        merge(definition.intent, {})
+        sound = definition.name == paths.name
+    except (ValueError, TypeError, KeyError, AttributeError, MaqetError):
+        sound = False
+    if not sound:
+        raise MaqetError(
+            f"{paths.definition} is damaged, or of another VM. Restore it from a backup, or move it away and define "
+            "the VM again.",
+            "state_unsafe",
+            path=paths.definition,
+        )
+    return definition
 
 
 def observe(where: Layout, name: str, seconds: float, look: bool = True) -> Actual:
-    """Look at a VM without changing anything, in at most ``seconds``; with ``look`` off, QEMU is not asked."""
+    """Look at a VM without changing anything, in at most ``seconds``; with ``look`` off, QEMU is not asked.
+
+    The status file is believed where the kernel agrees. Where it is lost, the locks tell that there is
+    something, and the command lines what.
+    """
     paths = where.vm(check_vm_name(name))
     definition = load(paths)
-    facts = files.read_json(paths.status) or {}
-    if facts.get("phase") != "ready" or facts.get("boot_id") != processes.boot_id():
-        return Actual(definition)
-    qemu, runner = _live(facts["qemu"]), _live(facts["runner"])
+    facts = _status(paths)
+    qemu, runner = _live(facts.get("qemu")), _live(facts.get("runner"))
+    if qemu is None and definition is not None and locks.is_held(paths.qemu_log):
+        qemu = processes.with_arguments(("-uuid", definition.uuid))
+    if runner is None and locks.is_held(paths.home):
+        runner = processes.with_arguments(("--vm", name), ("--state", where.state))
+    if facts and facts.get("phase") != "ready":
+        return Actual(definition, unready=tuple(process for process in (runner, qemu) if process is not None))
     if qemu is None:
-        if runner is not None:
-            runner.wait_gone(min(seconds, _BURIAL))
-        return Actual(definition)
+        late = runner is not None and not runner.wait_gone(min(seconds, _BURIAL))
+        return Actual(definition, unready=(runner,) if runner is not None and late else ())
     if not look:
         return Actual(definition, qemu, runner, None, facts)
     try:
-        return Actual(definition, qemu, runner, _run_state(paths, runner, seconds), facts)
-    except MaqetError:
-        if qemu.alive():
-            raise
-        return observe(where, name, seconds)  # it ended between our two looks
+        return Actual(definition, qemu, runner, _run_state(paths, runner, min(seconds, _LOOK)), facts)
+    except MaqetError as error:
+        if qemu.wait_gone(_MOMENT):  # it ended between our two looks
+            return observe(where, name, seconds)
+        return Actual(definition, qemu, runner, None, facts, error)
 
 
 def demand(where: Layout, name: str, seconds: float, look: bool = True) -> Actual:
@@ -100,9 +135,23 @@ def not_found(where: Layout, name: str) -> MaqetError:
     return MaqetError(f"There is no VM {name!r}. {there}{whose}", "vm_not_found", known=known)
 
 
-def _live(entry: t.Mapping[str, t.Any]) -> t.Optional[processes.Process]:
-    process = processes.Process(entry["pid"], entry["start"])
-    return process if process.alive() else None
+def _status(paths: VmPaths) -> dict[str, t.Any]:
+    """What the runner wrote down in this boot; empty if that is nothing, or nothing that makes sense."""
+    try:
+        facts = files.read_json(paths.status)
+    except MaqetError:
+        return {}
+    if not isinstance(facts, dict) or facts.get("boot_id") != processes.boot_id():
+        return {}
+    return facts if all(isinstance(facts.get(key, {}), dict) for key in ("qemu", "runner")) else {}
+
+
+def _live(entry: t.Optional[t.Mapping[str, t.Any]]) -> t.Optional[processes.Process]:
+    try:
+        process = processes.Process(int(entry["pid"]), int(entry["start"])) if entry else None
+    except (KeyError, TypeError, ValueError):
+        return None
+    return process if process is not None and process.alive() else None
 
 
 def _run_state(paths: VmPaths, runner: t.Optional[processes.Process], seconds: float) -> str:

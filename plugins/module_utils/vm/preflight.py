@@ -16,8 +16,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layou
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import readable_file
 
 
-def check_definition(intent: t.Mapping[str, t.Any], where: Layout) -> None:
-    """What must hold for a VM to be defined on this host."""
+def check_definition(intent: t.Mapping[str, t.Any], where: Layout, remember: bool = True) -> None:
+    """What must hold for a VM to be defined on this host. Without ``remember`` nothing is written, no cache either."""
     wanted = effective(intent, os.uname().machine)
     binary = qemu.find_binary(wanted["arch"])
     if intent.get("machine"):
@@ -29,15 +29,31 @@ def check_definition(intent: t.Mapping[str, t.Any], where: Layout) -> None:
         if wanted[option]:
             readable_file(option, wanted[option], f"Give the path of a {option} image on this host")
     if wanted["accel"] == "kvm":
-        accel.resolve("kvm", wanted["arch"], binary, where.cache)
+        accel.resolve("kvm", wanted["arch"], binary, where.cache if remember else None)
 
 
-def check_start(intent: t.Mapping[str, t.Any]) -> None:
-    """What must hold in addition when the VM is about to start."""
+def check_start(intent: t.Mapping[str, t.Any], running: t.Optional[t.Mapping[str, t.Any]] = None) -> None:
+    """What must hold in addition before a start. ``running``: the intent of the QEMU that it replaces."""
+    own = {_address(forward) for _option, forward in _forwards(running or {})}
+    for option, forward in _forwards(intent):
+        if _address(forward) not in own:
+            _port_free(option, forward)
+
+
+def prove(intent: t.Mapping[str, t.Any], where: Layout) -> None:
+    """Find out about the accelerator, and remember it for the runner."""
     wanted = effective(intent, os.uname().machine)
-    for index, network in enumerate(wanted["networks"]):
+    accel.resolve(wanted["accel"], wanted["arch"], qemu.find_binary(wanted["arch"]), where.cache)
+
+
+def _forwards(intent: t.Mapping[str, t.Any]) -> t.Iterator[tuple[str, t.Mapping[str, t.Any]]]:
+    for index, network in enumerate(effective(intent, os.uname().machine)["networks"]):
         for number, forward in enumerate(network["hostfwd"]):
-            _port_free(f"networks[{index}].hostfwd[{number}].host_port", forward)
+            yield f"networks[{index}].hostfwd[{number}].host_port", forward
+
+
+def _address(forward: t.Mapping[str, t.Any]) -> tuple[str, str, int]:
+    return forward["protocol"], forward["host_address"], forward["host_port"]
 
 
 def _known(option: str, value: str, choices: t.Sequence[str], command: str) -> None:

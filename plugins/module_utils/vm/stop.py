@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 
@@ -44,12 +47,29 @@ def stop(control: Control, paths: VmPaths, actual: Actual, patience: Patience) -
 
 
 def sweep(paths: VmPaths, actual: Actual) -> None:
-    """Remove what a QEMU that is gone may have left: its runner (after it had its chance), sockets, status."""
+    """Remove what a QEMU that is gone, or that never got ready, may have left: processes, sockets, status.
+
+    Whoever calls this holds the VM's lock, so nobody is starting it.
+    """
     if actual.runner is not None and not actual.runner.wait_gone(_BURIAL_SECONDS):
-        actual.runner.kill()
-        actual.runner.wait_gone(_BURIAL_SECONDS)
-    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.vnc_socket, paths.status):
-        files.remove(path)
+        _end(actual.runner)
+    for process in actual.unready:  # the runner stands first: it takes its unready QEMU with it
+        _end(process)
+    try:
+        left = os.listdir(paths.run)
+    except FileNotFoundError:
+        left = []
+    for entry in left:
+        if entry != os.path.basename(paths.lock):
+            files.remove(os.path.join(paths.run, entry))
+    locks.discard(paths.direct_lock)
+
+
+def _end(process: Process) -> None:
+    process.kill(signal.SIGTERM)
+    if not process.wait_gone(_BURIAL_SECONDS):
+        process.kill()
+        process.wait_gone(_BURIAL_SECONDS)
 
 
 def _ask_guest(control: Control, actual: Actual, patience: Patience, steps: list[str]) -> bool:
@@ -60,9 +80,14 @@ def _ask_guest(control: Control, actual: Actual, patience: Patience, steps: list
     if patience.stop_timeout <= 0 or actual.run_state in _DEAD:
         return False
     if actual.run_state == "paused":
-        _send(control, actual, "cont", patience.timeout, steps, patience.force)
-    _send(control, actual, "system_powerdown", patience.timeout, steps, patience.force)
+        _send(control, actual, "cont", _seconds(patience), steps, patience.force)
+    _send(control, actual, "system_powerdown", _seconds(patience), steps, patience.force)
     return actual.process.wait_gone(patience.stop_timeout)
+
+
+def _seconds(patience: Patience) -> float:
+    """How long a command on the way down may take: with consent to go further, no reason to wait long."""
+    return min(patience.timeout, _QUIT_SECONDS) if patience.force else patience.timeout
 
 
 def _insist(control: Control, actual: Actual, steps: list[str]) -> None:

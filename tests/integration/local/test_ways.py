@@ -78,10 +78,13 @@ def test_async_start_and_query(local: Local, name: str) -> None:
 
 def test_module_defaults_of_the_group(local: Local, running: str) -> None:
     """``group/maqet.qemu.maqet`` reaches our modules, and defaults of one module do not reach another."""
-    defaults = {"group/maqet.qemu.maqet": {"timeout": 7}, "maqet.qemu.maqet_vm": {"memory": "1G"}}
-    (result,) = local.run({"maqet_qmp": {"vm": running, "command": "query-status"}, "module_defaults": defaults})
-    assert not result["failed"], result
-    assert result["invocation"]["module_args"]["timeout"] == 7
+    task: Result = {"maqet_qmp": {"vm": running, "command": "query-status"}}
+    reached, spared = local.run(
+        {**task, "module_defaults": {"group/maqet.qemu.maqet": {"timeout": -7}}},
+        {**task, "module_defaults": {"maqet.qemu.maqet_vm": {"memory": "1G"}}},
+    )
+    assert reached["error_code"] == "invalid_option" and "timeout: -7" in reached["msg"]
+    assert not spared["failed"], spared
 
 
 def test_the_quickstart(local: Local, name: str, guest: Result) -> None:

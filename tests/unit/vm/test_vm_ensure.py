@@ -221,4 +221,4 @@ def test_one_that_ends_right_after_its_start(task: Task, vm: FakeVm, monkeypatch
     monkeypatch.setattr(room, "launch", launch)
     error = task.fails("running", memory="512M")
     assert error.error_code == "vm_exited"
-    assert task.stored()["intent"] == {"memory": 512}
+    assert not os.path.exists(vm.paths.definition), "its guest has never run, so nothing of it is kept"

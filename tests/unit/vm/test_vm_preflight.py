@@ -91,7 +91,7 @@ def test_a_port_that_is_taken(taken: tuple[str, int], address: t.Optional[str]) 
     protocol, port = taken
     rest = {"host_address": address} if address else {}
     with pytest.raises(MaqetError) as caught:
-        preflight.check_start(forwarding(port, protocol=protocol, **rest))
+        preflight.check_start(forwarding(port, protocol=protocol, **rest), {})
     assert caught.value.details["option"] == "networks[1].hostfwd[0].host_port"
     assert f"{port} cannot be listened on at {address or '127.0.0.1'}: Address already in use" in str(caught.value)
 
@@ -99,21 +99,29 @@ def test_a_port_that_is_taken(taken: tuple[str, int], address: t.Optional[str]) 
 def test_a_port_that_is_taken_elsewhere(taken: tuple[str, int]) -> None:
     """Another address, and another protocol."""
     protocol, port = taken
-    preflight.check_start(forwarding(port, protocol=protocol, host_address="127.0.0.2"))
+    preflight.check_start(forwarding(port, protocol=protocol, host_address="127.0.0.2"), {})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if protocol == "tcp" else socket.SOCK_STREAM) as other:
         other.bind(("127.0.0.1", 0))
         free = other.getsockname()[1]
-    preflight.check_start(forwarding(free, protocol="udp" if protocol == "tcp" else "tcp"))
+    preflight.check_start(forwarding(free, protocol="udp" if protocol == "tcp" else "tcp"), {})
 
 
 def test_asking_does_not_take_the_port(taken: tuple[str, int]) -> None:
     with socket.socket(socket.AF_INET) as holder:
         holder.bind(("127.0.0.1", 0))
         port = holder.getsockname()[1]
-    preflight.check_start(forwarding(port))
-    preflight.check_start(forwarding(port))
+    preflight.check_start(forwarding(port), {})
+    preflight.check_start(forwarding(port), {})
 
 
 def test_an_address_that_is_not_ours() -> None:
     with pytest.raises(MaqetError, match=r"at 192\.0\.2\.1: Cannot assign requested address"):
-        preflight.check_start(forwarding(5555, host_address="192.0.2.1"))
+        preflight.check_start(forwarding(5555, host_address="192.0.2.1"), {})
+
+
+def test_a_port_of_the_qemu_that_is_replaced_is_free(taken: tuple[str, int]) -> None:
+    """In a restart the old QEMU still listens when this is asked."""
+    protocol, port = taken
+    preflight.check_start(forwarding(port, protocol=protocol), forwarding(port, protocol=protocol))
+    with pytest.raises(MaqetError, match="cannot be listened on"):
+        preflight.check_start(forwarding(port, protocol=protocol), forwarding(port + 1, protocol=protocol))

@@ -152,4 +152,4 @@ def test_a_runner_that_stays_is_ended(vm: FakeVm) -> None:
     actual = vm.actual()
     assert vm.runner is not None
     sweep(vm.paths, actual)
-    assert vm.runner.wait() == -9
+    assert vm.runner.wait() == -15
