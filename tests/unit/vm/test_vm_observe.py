@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import diff
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import processes
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts, look
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, demand, names, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Situation, plan, plan_absent
@@ -59,6 +60,36 @@ def test_a_status_of_something_else(vm: FakeVm, changes: dict[str, t.Any]) -> No
     vm.runner.kill()
     actual = vm.actual()
     assert (actual.status, actual.qemu, actual.runner) == ("stopped", None, None)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "{",
+        "[]",
+        "5",
+        "{}",
+        '{"boot_id": "BOOT"}',
+        '{"boot_id": "BOOT", "qemu": 5}',
+        '{"boot_id": "BOOT", "phase": "failed", "error": {}}',
+        '{"boot_id": "BOOT", "phase": "ready", "qemu": {"pid": "x"}, "runner": {}}',
+    ],
+)
+def test_a_status_that_says_nothing(vm: FakeVm, garbage: str) -> None:
+    vm.define()
+    os.makedirs(vm.paths.run)
+    pathlib.Path(vm.paths.status).write_text(garbage.replace("BOOT", processes.boot_id()))
+    actual = vm.actual()
+    assert (actual.status, actual.qemu, actual.runner, actual.unready) == ("stopped", None, None, ())
+
+
+def test_a_start_that_was_never_finished(vm: FakeVm) -> None:
+    vm.define()
+    vm.start(phase="starting")
+    assert vm.qemu is not None and vm.runner is not None
+    actual = vm.actual()
+    assert (actual.status, actual.qemu) == ("stopped", None)
+    assert [process.pid for process in actual.unready] == [vm.runner.pid, vm.qemu.pid]
 
 
 def test_who_has_ended_is_stopped(vm: FakeVm) -> None:

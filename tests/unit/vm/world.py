@@ -99,11 +99,11 @@ class FakeVm:
             message = client.receive()
             if message is None:
                 return
-            answer = {"id": message["id"], "result": self._perform(message, client)}
-            client.send(answer)
+            after, act = self.after_status, self.on_status  # as they are when it is asked
+            client.send({"id": message["id"], "result": self._perform(message, client)})
             if message["op"] == "status":
-                client.send(*self.after_status)
-                self.on_status()
+                client.send(*after)
+                act()
 
     def _perform(self, message: Message, client: Client) -> Message:
         if message["op"] == "status":
