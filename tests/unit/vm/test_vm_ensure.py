@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import ensure as room
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
@@ -32,7 +32,8 @@ class Task:
     def __init__(self, vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
         self.vm = vm
         self.broken = False
-        monkeypatch.setattr(qemu, "find_binary", lambda arch: f"/bin/qemu-system-{arch}")
+        monkeypatch.setattr(qemu, "find_binary", lambda _arch: "/bin/sh")
+        monkeypatch.setattr(accel, "prove", lambda _accel, _arch, _binary: accel.Answer(False, "not in this test"))
         monkeypatch.setattr(room, "launch", self._launch)
 
     def _launch(self, _where: Layout, _name: str, _seconds: float) -> dict[str, t.Any]:

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import diff
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import processes
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import observe as room
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts, look
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, demand, names, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Situation, plan, plan_absent
@@ -189,7 +190,8 @@ def test_facts_of_one_that_does_not(vm: FakeVm, defined: bool) -> None:
     assert found["home"] == (vm.paths.home if defined else None)
 
 
-def test_one_that_does_not_answer_does_not_spoil_the_rest(vm: FakeVm) -> None:
+def test_one_that_does_not_answer_does_not_spoil_the_rest(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_MOMENT", 0.1)
     vm.define()
     vm.start()
     os.unlink(vm.paths.runner_socket)
