@@ -15,14 +15,19 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 
-# ansible-core 2.19 and later ask in which profile the arguments are written; 2.18 does not look.
+# ansible-core 2.19 and later ask in which profile the arguments are written; 2.18 does not look. From 2.21 on the
+# options are repeated in the result only if the controller asks for that.
 DRIVER = """
-import importlib, os, sys
+import importlib, json, os, sys
 from ansible.module_utils import basic
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.maqet.qemu.plugins.module_utils.host import paths
 where = paths.Layout(*(os.path.join(sys.argv[2], name) for name in "srl"), "user")
 paths.layout = lambda: where
-basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
+given = json.load(sys.stdin)
+if "inject_invocation" in PASS_VARS:
+    given["ANSIBLE_MODULE_ARGS"]["_ansible_inject_invocation"] = True
+basic._ANSIBLE_ARGS = json.dumps(given).encode()
 basic._ANSIBLE_PROFILE = "legacy"
 importlib.import_module("ansible_collections.maqet.qemu.plugins.modules." + sys.argv[1]).main()
 """
@@ -49,7 +54,7 @@ class Host:
 
     def run(self, module: str, check: bool = False, **options: t.Any) -> Run:
         """Run a module; it never prints anything but its result, whatever happens."""
-        arguments = {**options, "_ansible_check_mode": check}
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_no_log": True}  # nothing in this host's syslog
         done = subprocess.run(
             [sys.executable, "-c", DRIVER, module, str(self.folder)],
             input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
