@@ -39,7 +39,8 @@ class Control:
         return answer["responses"][0]
 
     def _send(self, actual: Actual, asked: Asked) -> Answer:
-        if actual.runner is not None and actual.runner.alive():
+        hangs = actual.problem is not None and actual.problem.error_code == "runner_unreachable"
+        if actual.runner is not None and actual.runner.alive() and not hangs:
             try:
                 return through_runner(self._paths.runner_socket, self._paths.name, asked)
             except MaqetError as error:  # what we send here may be sent twice without harm

@@ -18,7 +18,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actua
 # How long QEMU may take to obey 'quit' and to flush its disks, in seconds; SIGKILL comes after it.
 _QUIT_SECONDS = 20.0
 # How long the runner may take to tidy up once QEMU is gone.
-_BURIAL_SECONDS = 10.0
+_BURIAL_SECONDS = 5.0
 # A guest in one of these states has no CPU left that could notice a power button.
 _DEAD = ("guest-panicked", "internal-error", "io-error", "shutdown")
 
@@ -41,7 +41,7 @@ def stop(control: Control, paths: VmPaths, actual: Actual, patience: Patience) -
     if not _ask_guest(control, actual, patience, steps):
         if not patience.force:
             raise _not_gone(actual, patience, steps)
-        _insist(control, actual, steps)
+        _insist(control, actual, patience, steps)
     sweep(paths, actual)
     return steps
 
@@ -81,7 +81,8 @@ def _ask_guest(control: Control, actual: Actual, patience: Patience, steps: list
         return False
     if actual.run_state == "paused":
         _send(control, actual, "cont", _seconds(patience), steps, patience.force)
-    _send(control, actual, "system_powerdown", _seconds(patience), steps, patience.force)
+    if not _send(control, actual, "system_powerdown", _seconds(patience), steps, patience.force):
+        return not actual.process.alive()  # nobody was told, so nobody is waited for
     return actual.process.wait_gone(patience.stop_timeout)
 
 
@@ -90,24 +91,26 @@ def _seconds(patience: Patience) -> float:
     return min(patience.timeout, _QUIT_SECONDS) if patience.force else patience.timeout
 
 
-def _insist(control: Control, actual: Actual, steps: list[str]) -> None:
-    _send(control, actual, "quit", _QUIT_SECONDS, steps, True)
-    if not actual.process.wait_gone(_QUIT_SECONDS):
+def _insist(control: Control, actual: Actual, patience: Patience, steps: list[str]) -> None:
+    told = _send(control, actual, "quit", _seconds(patience), steps, True)
+    if not actual.process.wait_gone(_QUIT_SECONDS if told else 0):
         steps.append("SIGKILL")
         actual.process.kill()
         actual.process.wait_gone(None)
 
 
-def _send(control: Control, actual: Actual, command: str, seconds: float, steps: list[str], go_on: bool) -> None:
-    """A command on the way down. With ``go_on``, a monitor that does not answer is no reason to stop stopping."""
+def _send(control: Control, actual: Actual, command: str, seconds: float, steps: list[str], go_on: bool) -> bool:
+    """A command on the way down; True if QEMU took it. With ``go_on``, no answer is no reason to stop stopping."""
     try:
         control.send(actual, command, seconds)
         steps.append(command)
+        return True
     except MaqetError as error:
         gone = actual.qemu is not None and not actual.qemu.alive()
         if not (go_on or gone) or error.error_code in ("policy_denied", "audit_failed"):
             raise
         steps.append(f"{command} ({error.error_code})")
+        return False
 
 
 def _not_gone(actual: Actual, patience: Patience, steps: list[str]) -> MaqetError:
