@@ -23,6 +23,9 @@ class Wait:
     kind: str
     value: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.value}" if self.value else self.kind
+
 
 def wait_for(value: t.Any, option: str = "wait_for") -> list[Wait]:
     """The list in its order. None is an empty list, and a single item needs no brackets."""

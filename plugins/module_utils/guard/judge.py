@@ -114,7 +114,7 @@ def _bad_shape(arguments: object) -> str | None:
 
 def _did_you_mean(name: str, known: t.Iterable[str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _by_consent(request: Request, klass: str, why: str) -> Verdict:

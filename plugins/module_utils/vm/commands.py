@@ -16,7 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import check_name
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, secrets
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, redact_error, secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, direct_lock, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
@@ -76,7 +76,7 @@ def checked(params: t.Mapping[str, t.Any], check: bool, context: t.Mapping[str, 
         params["timeout"],
         params["allow_dangerous"],
         check,
-        params["reason"],
+        redact_error(params["reason"], shown(params)[1]),  # it may quote a password of any of the commands
         context,
         params["wait_for_event"],
     )

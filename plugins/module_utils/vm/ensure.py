@@ -14,7 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes impo
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import launch
@@ -78,6 +78,10 @@ class Ensure:
         if self.actual.problem is not None and desired.state not in _ENDING:
             raise self.actual.problem
         now = Situation(stored is not None, (self.actual.run_state or "unknown") if self.actual.qemu else None)
+        if desired.waits and (desired.state in ("stopped", "absent") or (desired.state == "present" and not now.runs)):
+            raise invalid_option(
+                "wait_for", str(desired.waits[0]), f"cannot come with state: {desired.state}", "Use state: running"
+            )
         if desired.state == "absent":
             self.work.actions = plan_absent(now, self.owned(), desired.purge)
             return self.work.actions
@@ -174,10 +178,6 @@ class Ensure:
         }[action.kind](action)
 
     def _watch(self) -> Watch:
-        if self.actual.qemu is None:
-            raise MaqetError(
-                f"wait_for: VM {self._desired.name} does not run. Use state: running with it.", "vm_not_running"
-            )
         return Watch(self._paths, self.actual, self._desired.waits, self._desired.patience.timeout)
 
     def _send(self, command: str) -> None:

@@ -104,20 +104,16 @@ class Watch:
 
     def _too_long(self, wait: Wait) -> MaqetError:
         return MaqetError(
-            f"wait_for: {_words(wait)} did not come within {self._deadline.seconds:g} s. Raise 'timeout', or look at "
+            f"wait_for: {wait} did not come within {self._deadline.seconds:g} s. Raise 'timeout', or look at "
             f"{self._paths.serial_log}, which ends with:\n{tail(self._paths.serial_log, 5)}",
             "wait_timeout",
-            wait_for=_words(wait),
+            wait_for=str(wait),
         )
 
     def _exited(self, wait: Wait) -> MaqetError:
         return MaqetError(
-            f"wait_for: {_words(wait)} cannot come any more, the VM has ended. {self._paths.serial_log} ends with:\n"
+            f"wait_for: {wait} cannot come any more, the VM has ended. {self._paths.serial_log} ends with:\n"
             f"{tail(self._paths.serial_log, 5)}",
             "vm_exited",
-            wait_for=_words(wait),
+            wait_for=str(wait),
         )
-
-
-def _words(wait: Wait) -> str:
-    return f"{wait.kind}: {wait.value}" if wait.value else wait.kind

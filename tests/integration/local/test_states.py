@@ -149,6 +149,13 @@ def test_waiting_for_events_and_the_end(local: Local, name: str, guest: Result) 
     assert traces(name) == []
 
 
+def test_waiting_for_a_vm_that_will_not_run(local: Local, name: str) -> None:
+    """Refused before anything is done."""
+    result = local.vm(name, state="present", wait_for=["running"], **NOTHING)
+    assert result["error_code"] == "invalid_option" and "wait_for: 'running'" in result["msg"]
+    assert not Path(layout().vms, name).exists()
+
+
 def test_waiting_in_vain_says_so(local: Local, name: str, guest: Result) -> None:
     """A time-out, and a VM that ends before it said the word: two errors, with the last of the serial port."""
     late, ended = local.run(

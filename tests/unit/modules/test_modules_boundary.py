@@ -121,7 +121,7 @@ def test_warnings_reach_the_user(host: Host, tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("consent", [False, True])
 def test_a_secret_is_nowhere(host: Host, tmp_path: pathlib.Path, listed: bool, command: str, consent: bool) -> None:
     """Not in what the module prints, not in the options that it repeats, not in a log, allowed or denied."""
-    reason = "" if listed else f"because {SECRET}"
+    reason = f"because {SECRET}"
     arguments = {"protocol": "vnc", "password": SECRET}
     if command == "human-monitor-command":
         arguments = {"command-line": f"set_password vnc {SECRET}"}

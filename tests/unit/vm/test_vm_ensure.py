@@ -196,8 +196,8 @@ def test_waiting_begins_before_the_guest_goes_on(task: Task, vm: FakeVm) -> None
 
 def test_waiting_for_one_that_does_not_run(task: Task) -> None:
     error = task.fails("present", memory="512M", wait_for=["exit"])
-    assert error.error_code == "vm_not_running"
-    assert task.stored()["intent"] == {"memory": 512}
+    assert error.error_code == "invalid_option"
+    assert not os.path.exists(task.vm.paths.definition)
 
 
 def test_a_wait_that_fails_takes_nothing_back(task: Task, vm: FakeVm) -> None:
