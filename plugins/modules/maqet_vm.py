@@ -103,8 +103,8 @@ options:
       format:
         description:
           - Format of a new image, V(qcow2) by default. For one that exists, the format that it must have.
-          - It is detected once, when the disk is defined, and never guessed when it is used. Give it for a raw image that
-            a guest has written to, since what the guest wrote decides what is detected.
+          - It is detected once, when the disk is defined, and never guessed when it is used. Give it for a raw image
+            that a guest has written to, since what the guest wrote decides what is detected.
         type: str
         choices: [qcow2, raw]
       interface:
