@@ -36,27 +36,3 @@ attributes:
 requirements:
   - Python 3.9 or later on the managed host
 """
-
-    INFO = r"""
-options: {}
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff
-      mode.
-    support: N/A
-  platform:
-    description: Target OS/families that can be operated against.
-    support: full
-    platforms: linux
-  action:
-    description: Has an action plugin, which tells the audit who runs which task from where.
-    support: full
-  async:
-    description: Supports being used with the C(async) keyword.
-    support: full
-requirements:
-  - Python 3.9 or later on the managed host
-"""

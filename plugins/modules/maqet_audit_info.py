@@ -20,7 +20,10 @@ description:
     returns elsewhere to notice that too.
 extends_documentation_fragment:
   - maqet.qemu.attributes
-  - maqet.qemu.attributes.info
+attributes:
+  diff_mode:
+    support: N/A
+    details: Nothing is changed.
 options:
   vm:
     description:

@@ -17,7 +17,10 @@ description:
   - Changes nothing.
 extends_documentation_fragment:
   - maqet.qemu.attributes
-  - maqet.qemu.attributes.info
+attributes:
+  diff_mode:
+    support: N/A
+    details: Nothing is changed.
 options:
   name:
     description:

@@ -15,15 +15,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed, Deadline, LineSocket
-
-
-class QmpError(Exception):
-    """QEMU's own refusal: its error class and text."""
-
-    def __init__(self, error_class: str, desc: str) -> None:
-        super().__init__(desc)
-        self.error_class = error_class
-        self.desc = desc
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 
 
 class DirectMonitor:

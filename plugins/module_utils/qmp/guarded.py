@@ -18,7 +18,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditL
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import make_folder
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Answer, Asked, Target, no_event
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor, QmpError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 
 
 def send(target: Target, asked: Asked) -> Answer:
@@ -70,13 +71,7 @@ def _one(gate: Gate, monitor: DirectMonitor, request: Request, caller: Caller, r
         answer["responses"].append(monitor.execute(ticket.command, ticket.arguments))
     except QmpError as error:
         outcome = Outcome("failed", error.error_class, error.desc)
-        raise MaqetError(
-            f"QEMU refused {request.command}: {error.error_class}: {error.desc}",
-            "qmp_error",
-            command=request.command,
-            qmp_class=error.error_class,
-            qmp_desc=error.desc,
-        ) from None
+        raise error.of(request.command) from None
     except MaqetError as error:
         outcome = Outcome("failed", error.error_code, str(error))
         raise

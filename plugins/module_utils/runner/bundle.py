@@ -27,7 +27,7 @@ SOURCES = (
     "guard.arguments", "guard.caller", "guard.canonical", "guard.commands", "guard.gate", "guard.judge", "guard.log",
     "guard.names", "guard.record", "guard.redact",
     "host.accel", "host.commands", "host.files", "host.locks", "host.paths", "host.processes", "host.qemu",
-    "qmp.protocol",
+    "qmp.protocol", "qmp.refusal",
     "runner.daemon", "runner.emulator", "runner.libraries", "runner.report", "runner.server", "runner.service",
     "runner.session",
 )  # fmt: skip

@@ -13,7 +13,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate, Outcome
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Refused, Session
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 
 # A client that says nothing of time gets this many seconds for all its commands.
 DEFAULT_TIMEOUT = 30.0
@@ -77,15 +78,9 @@ class Service:
                 raise MaqetError(f"There was no time left for {request.command}; it was not sent.", "qmp_timeout")
             response = await self._session.execute(ticket.command, ticket.arguments, seconds)
             batch.responses.append(response)
-        except Refused as error:
+        except QmpError as error:
             outcome = Outcome("failed", error.error_class, error.desc)
-            raise MaqetError(
-                f"QEMU refused {request.command}: {error.error_class}: {error.desc}",
-                "qmp_error",
-                command=request.command,
-                qmp_class=error.error_class,
-                qmp_desc=error.desc,
-            ) from None
+            raise error.of(request.command) from None
         except MaqetError as error:
             outcome = Outcome("failed", error.error_code, str(error))
             raise

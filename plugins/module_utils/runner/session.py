@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import ExecuteError, QMPClient, QMPError
 
 # Enough for a client that comes late to see how the VM got where it is.
@@ -23,15 +24,6 @@ _STATE_SECONDS = 10.0
 log = logging.getLogger("maqet.session")
 
 Event = t.Dict[str, t.Any]
-
-
-class Refused(Exception):
-    """QEMU's own refusal: its error class and text."""
-
-    def __init__(self, error_class: str, desc: str) -> None:
-        super().__init__(desc)
-        self.error_class = error_class
-        self.desc = desc
 
 
 class Session:
@@ -70,7 +62,7 @@ class Session:
         return str((await self.execute("query-status", {}, _STATE_SECONDS))["status"])
 
     async def execute(self, command: str, arguments: t.Mapping[str, t.Any], seconds: float) -> t.Any:
-        """One command: its answer, Refused, or MaqetError when the outcome is unknown.
+        """One command: its answer, QmpError, or MaqetError when the outcome is unknown.
 
         The wait ends after ``seconds``, the command does not: QEMU has no way to take it back, so
         its answer is still awaited, and dropped.
@@ -89,7 +81,7 @@ class Session:
         try:
             return task.result()
         except ExecuteError as error:
-            raise Refused(error.error_class, str(error)) from None
+            raise QmpError(error.error_class, str(error)) from None
         except (QMPError, OSError, EOFError) as error:
             raise MaqetError(
                 f"QEMU went away before it answered {command}; the outcome is unknown ({error}).",

@@ -16,6 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 
 # A runner whose QEMU has just ended tidies up and ends; this is far more than it needs, in seconds.
@@ -159,4 +160,7 @@ def _run_state(paths: VmPaths, runner: t.Optional[processes.Process], seconds: f
         with RunnerClient(paths.runner_socket, paths.name, seconds) as client:
             return str(client.request("status")["run_state"])
     with DirectMonitor(paths.direct_socket, seconds) as monitor:
-        return str(monitor.execute("query-status")["status"])
+        try:
+            return str(monitor.execute("query-status")["status"])
+        except QmpError as error:
+            raise error.of("query-status") from None

@@ -13,7 +13,8 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor, QmpError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import (
     GREETING,
     PATIENCE,

@@ -17,11 +17,12 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import server as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event, Refused
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import COMMANDS, PATIENCE, UUID, Message, records
 
 HELLO = {"vm": "web", "uuid": UUID, "pid": 1, "digest": "d"}
@@ -251,7 +252,7 @@ def test_check_mode(world: World) -> None:
 def test_what_qemu_refuses_ends_the_list(world: World) -> None:
     async def refuse() -> None:
         world.session.happens("RTC_CHANGE")
-        raise Refused("DeviceNotFound", "Device 'x' not found")
+        raise QmpError("DeviceNotFound", "Device 'x' not found")
 
     async def scenario() -> None:
         world.session.happens("STOP")

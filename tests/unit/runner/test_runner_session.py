@@ -13,8 +13,9 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import QMPError
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import KEPT_EVENTS, Refused, Session
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import KEPT_EVENTS, Session
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import (
     COMMANDS,
     PATIENCE,
@@ -87,7 +88,7 @@ def test_connecting_and_asking(play: Play) -> None:
 
 def test_a_refusal(play: Play) -> None:
     async def scenario(session: Session, _fake: FakeMonitor) -> None:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(QmpError) as caught:
             await session.execute("device-del", {"id": "x"}, PATIENCE)
         assert (caught.value.error_class, caught.value.desc) == ("DeviceNotFound", "Device 'x' not found")
         assert await session.run_state() == "running"
@@ -214,7 +215,7 @@ def test_passwords_are_not_logged(play: Play, caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.DEBUG)
 
     async def scenario(session: Session, _fake: FakeMonitor) -> None:
-        with pytest.raises(Refused):
+        with pytest.raises(QmpError):
             await session.execute("set-password", {"password": "hunter22"}, PATIENCE)
 
     play(scenario, set_password=Refusal("GenericError", "no"))
