@@ -7,15 +7,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import types
-import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Closing
 
 _IN_MODIFY = 0x2
 _IN_NONBLOCK = os.O_NONBLOCK
 _IN_CLOEXEC = os.O_CLOEXEC
 
 
-class GrowingFile:
+class GrowingFile(Closing):
     """A text file that somebody appends to. ``fd`` is readable when there may be more to :meth:`read`."""
 
     def __init__(self, path: str) -> None:
@@ -27,17 +27,6 @@ class GrowingFile:
             number = ctypes.get_errno()
             self.close()
             raise OSError(number, os.strerror(number), path)
-
-    def __enter__(self) -> GrowingFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: t.Optional[type[BaseException]],
-        error: t.Optional[BaseException],
-        trace: t.Optional[types.TracebackType],
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the file and of the watch."""

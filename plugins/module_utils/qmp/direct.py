@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import os
 import socket
-import types
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Closing
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed, Deadline, LineSocket
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 
 
-class DirectMonitor:
+class DirectMonitor(Closing):
     """A negotiated QMP session on ``path``; all of it must end within ``seconds``."""
 
     def __init__(self, path: str, seconds: float) -> None:
@@ -45,17 +45,6 @@ class DirectMonitor:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> DirectMonitor:
-        return self
-
-    def __exit__(
-        self,
-        kind: t.Optional[type[BaseException]],
-        error: t.Optional[BaseException],
-        trace: t.Optional[types.TracebackType],
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Hang up, so that the next client is served."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import socket
 import time
-import types
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Closing
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE, decode, encode
 
 _CHUNK = 256 * 1024
@@ -30,7 +30,7 @@ class Closed(Exception):
     """The other side has gone."""
 
 
-class LineSocket:
+class LineSocket(Closing):
     """A connected unix stream that carries JSON objects, one a line."""
 
     def __init__(self, path: str, deadline: Deadline) -> None:
@@ -44,17 +44,6 @@ class LineSocket:
         except BaseException:
             self._socket.close()
             raise
-
-    def __enter__(self) -> LineSocket:
-        return self
-
-    def __exit__(
-        self,
-        kind: t.Optional[type[BaseException]],
-        error: t.Optional[BaseException],
-        trace: t.Optional[types.TracebackType],
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Hang up."""

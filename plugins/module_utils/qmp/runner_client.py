@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import socket
-import types
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Closing
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed, Deadline, LineSocket
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
 
@@ -18,7 +18,7 @@ _REMEDY = (
 )
 
 
-class RunnerClient:
+class RunnerClient(Closing):
     """A conversation with the runner of one VM. All of it must end within ``seconds``."""
 
     def __init__(self, path: str, name: str, seconds: float) -> None:
@@ -47,17 +47,6 @@ class RunnerClient:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> RunnerClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: t.Optional[type[BaseException]],
-        error: t.Optional[BaseException],
-        trace: t.Optional[types.TracebackType],
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Hang up."""
