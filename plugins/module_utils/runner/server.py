@@ -37,6 +37,7 @@ class Server:
         self._session = session
         self._hello = {"hello": {"protocol": PROTOCOL, **hello}}
         self._open: set[asyncio.Task[t.Any]] = set()
+        self._requests: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: t.Optional[asyncio.AbstractServer] = None
 
@@ -50,8 +51,10 @@ class Server:
             self._server.close()
         for task in list(self._open):
             task.cancel()
-        if self._open:
-            await asyncio.wait(self._open, timeout=_GOODBYE)
+        # Requests too, also of clients that have hung up: their commands' results belong into the audit.
+        unfinished = self._open | self._requests
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=_GOODBYE)
         for writer in self._writers:
             writer.transport.abort()
 
@@ -60,7 +63,7 @@ class Server:
         self._open.add(task)
         self._writers.add(writer)
         try:
-            await _Conversation(self._service, self._session, reader, writer).run(self._hello)
+            await _Conversation(self._service, self._session, reader, writer, self._requests).run(self._hello)
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -73,13 +76,20 @@ class _Conversation:
     """One client. What the kernel says of it is taken once, when it connects."""
 
     def __init__(
-        self, service: Service, session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        service: Service,
+        session: Session,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        everybodys: set[asyncio.Task[None]],
     ) -> None:
+        """``everybodys``: the open requests of all clients, to which this one's are added."""
         self._service = service
         self._session = session
         self._reader = reader
         self._writer = writer
         self._requests: set[asyncio.Task[None]] = set()
+        self._everybodys = everybodys
         self._free = asyncio.Semaphore(_MAX_OPEN)
         self._names: t.Optional[frozenset[str]] = None
         self._peer = _peer(writer.get_extra_info("socket"))
@@ -91,6 +101,7 @@ class _Conversation:
             while line := await self._next():
                 task = asyncio.create_task(self._answer(line))
                 self._requests.add(task)
+                self._everybodys.add(task)
                 task.add_done_callback(self._answered)
         except ValueError as error:  # longer than MAX_REQUEST: there is no next line to find
             log.warning("client %s hung up on: %s", self._peer[0], error)
@@ -108,6 +119,7 @@ class _Conversation:
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._requests.discard(task)
+        self._everybodys.discard(task)
         self._free.release()
 
     async def _answer(self, line: bytes) -> None:
