@@ -421,7 +421,7 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
     wanted = desired(task.params)
     where = layout()
     paths = where.vm(wanted.name)
-    control = Control(paths, f"maqet_vm: state={wanted.state}", task.context)
+    control = Control(where, paths, f"maqet_vm: state={wanted.state}", task.context)
     with _lock(task, paths, wanted):
         work = Ensure(where, wanted, control)
         actions = work.decide(task.check)

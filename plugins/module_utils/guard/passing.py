@@ -8,6 +8,7 @@ needs no right of its own to open it (QEMU QMP reference: add-fd, getfd).
 
 from __future__ import annotations
 
+import os
 import typing as t
 from dataclasses import dataclass
 
@@ -19,9 +20,15 @@ How = t.Literal["procfd", "fdset", "getfd"]
 
 @dataclass
 class Passed:
-    """One open file. Whoever sends the command closes ``fd`` afterwards, whatever happened."""
+    """One open file. Whoever sends the command closes it afterwards, whatever happened."""
 
     fd: int
     how: How
     #: Called with what QEMU shall read in place of the caller's words; rewrites the arguments.
     put: t.Callable[[str], None]
+
+    def close(self) -> None:
+        """Close our end; a second time does nothing."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller, asserted
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, Verdict
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request, Verdict
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name, shown
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, redact_error, secrets
 
