@@ -168,6 +168,10 @@ def _by_policies(
     if consent is not None:
         reason = f"{consent}; allowed by allow_dangerous"
         return Verdict("allow", klass, "consent", reason, level, role=role, openings=openings)
+    said = rights.host.command_rule(request.command)
+    if said is not None and said.decision == "allow":
+        reason = f"the host's policy allows {request.command} by name"
+        return Verdict("allow", klass, "policy", reason, level, role=role, layer=rights.host.name, openings=openings)
     if request.command in commands.FIELD_JUDGED:
         reason = "its arguments reach nothing that is closed"
         return Verdict("allow", klass, "argument-rules", reason, level, role=role, openings=openings)

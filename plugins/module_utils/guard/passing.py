@@ -20,15 +20,20 @@ How = t.Literal["procfd", "fdset", "getfd"]
 
 @dataclass
 class Passed:
-    """One open file. Whoever sends the command closes it afterwards, whatever happened."""
+    """One open file. Whoever sends the command takes it over, and closes it whatever happens."""
 
     fd: int
     how: How
     #: Called with what QEMU shall read in place of the caller's words; rewrites the arguments.
     put: t.Callable[[str], None]
 
+    def release(self) -> int:
+        """The descriptor, which is the caller's to close from now on; -1 if somebody else has it."""
+        fd, self.fd = self.fd, -1
+        return fd
+
     def close(self) -> None:
         """Close our end; a second time does nothing."""
-        fd, self.fd = self.fd, -1
+        fd = self.release()
         if fd >= 0:
             os.close(fd)

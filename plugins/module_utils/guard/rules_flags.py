@@ -65,7 +65,8 @@ def flags(command: str, arguments: _Arguments, case: Case, lifted: t.Callable[[s
 
 def _deny(field: str, value: t.Any, why: str) -> Refusal:
     remedy = "Leave it out, or have the host's policy name this value of it for this command."
-    return Refusal("flag", f"{field}: {quoted(value) if isinstance(value, str) else value!r} {why}", remedy)
+    text = quoted(value) if isinstance(value, str) else repr(value)
+    return Refusal("flag", f"{field}: {text} {why}", remedy)
 
 
 def _switch(field: str, why: str, value: t.Any = True) -> t.Callable[[_Arguments, Case, t.Callable[[str], bool]], Answer]:

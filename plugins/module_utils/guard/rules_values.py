@@ -97,7 +97,9 @@ def qom(leaf: Leaf, case: Case) -> Refusal | None:
         return None  # what may be set is decided by the two others
     verb = "set" if case.command == "qom-set" else "read"
     remedy = "Have the host's policy name path and property for this command."
-    opens = {"commands": {case.command: {"arguments": {case.dotted(leaf): [leaf.value]}}}}
+    opens = case.by_name(leaf)
+    if case.command in ("qom-get", "qom-set"):
+        opens["commands"][case.command]["arguments"] = {"path": [path], "property": [name]}
     return case.refuse(leaf, f"is nothing that is known to be harmless to {verb} ({path}, {name})", remedy, opens)
 
 

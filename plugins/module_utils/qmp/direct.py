@@ -75,7 +75,7 @@ class DirectMonitor(Closing):
             return self._command(command, arguments)
         finally:
             for one in waiting:
-                os.close(one.fd)
+                one.close()
             for step in undo:  # a consumed name is gone already; a QEMU that is gone or hangs cannot be asked
                 with contextlib.suppress(QmpError, MaqetError):
                     self._command(*step)
@@ -87,7 +87,7 @@ class DirectMonitor(Closing):
         except QmpError as error:
             raise handover.not_taken(command, error) from None
         finally:
-            os.close(passed.fd)
+            passed.close()
         return handover.settle(passed, name, answer)
 
     def _command(

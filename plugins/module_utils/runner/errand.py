@@ -79,7 +79,7 @@ class Errand:
         self._command = command
         self._arguments = arguments
         self._passed = passed
-        self._ours = {id(one): one.fd for one in passed}
+        self._ours = {id(one): one.release() for one in passed}
         self._given_up = False
         self.sent = False
         self.answer: asyncio.Future[t.Any] = asyncio.get_running_loop().create_future()
