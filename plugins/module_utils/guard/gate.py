@@ -29,6 +29,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Con
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact_error, secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Rights, Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request, Verdict
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.witness import check_witness, checked
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,12 @@ class Gate:
         caller = asker.caller
         role = policy.role_of(-1 if caller.uid is None else caller.uid, caller.groups)
         return Rights(policy, policy.layer(self.scope.vm), (*self._tighter(), *asker.tighter), role)
+
+    def confront(self, witness: t.Any) -> None:
+        """Raise MaqetError ``audit_tampered`` when the log does not hold the record that ``witness`` saw."""
+        error = check_witness(self.log.path, checked(witness))
+        if error is not None:
+            raise error
 
     def judge_all(self, requests: t.Iterable[Request], asker: Asker) -> list[Verdict]:
         """The verdict on each request. Nothing is recorded, opened or raised."""

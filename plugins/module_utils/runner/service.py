@@ -11,7 +11,6 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import check_witness
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate, Outcome
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
@@ -60,7 +59,7 @@ class Service:
         explain, check = message.get("explain") is True, bool(message.get("check"))
         end = time.monotonic() + _seconds(message)
         if message.get("witness") is not None:
-            await asyncio.to_thread(check_witness, self._gate.log.path, message["witness"])
+            await asyncio.to_thread(self._gate.confront, message["witness"])
         if explain:
             verdicts = await asyncio.to_thread(self._gate.judge_all, requests, asker)
         else:
