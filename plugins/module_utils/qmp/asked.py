@@ -55,6 +55,7 @@ class Target:
     name: str
     audit_log: str
     home: t.Optional[str] = None
+    definition: t.Optional[str] = None
     uuid: t.Optional[str] = None
     pid: t.Optional[int] = None
     start: t.Optional[int] = None

@@ -59,6 +59,16 @@ class DirectMonitor(Closing):
         numbers = self.greeting["version"]["qemu"]
         return f"{numbers['major']}.{numbers['minor']}.{numbers['micro']}"
 
+    @property
+    def build(self) -> str:
+        """Version and package, which tell one build of QEMU from another."""
+        return f"{self.version} {self.greeting['version'].get('package', '')}"
+
+    @property
+    def peer(self) -> int:
+        """The process that made the socket; for a QEMU that made its own, QEMU."""
+        return self._lines.peer
+
     def execute(
         self, command: str, arguments: t.Optional[t.Mapping[str, t.Any]] = None, passed: t.Sequence[Passed] = ()
     ) -> t.Any:

@@ -50,6 +50,12 @@ class LineSocket(Closing):
         """Hang up."""
         self._socket.close()
 
+    @property
+    def peer(self) -> int:
+        """Process id of who listens there: SO_PEERCRED in unix(7)."""
+        size = struct.calcsize("3i")
+        return int(struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0])
+
     def send(self, message: t.Mapping[str, t.Any], fd: t.Optional[int] = None) -> None:
         """Send one message, with a descriptor if there is one; Closed if the other side has gone."""
         self._arm()

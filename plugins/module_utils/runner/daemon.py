@@ -21,12 +21,16 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import orphans
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import PolicySource, VmPolicySource
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes, schema_cache
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_reader import reader
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
@@ -112,7 +116,8 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
         report.starting(facts)
         await _connect(session, paths, qemu, ended, stopped)
         facts["qemu"]["version"] = session.version
-        server = _server(definition, paths, session, facts)
+        schema = await _schema(session, where, qemu.binary)
+        server = await asyncio.to_thread(_server, definition, where, schema, session, facts)
         await server.listen(paths.runner_socket)
         report.ready(facts)
     except BaseException:
@@ -129,13 +134,31 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
         log.info("asked to end; QEMU goes on without a runner")
 
 
-def _server(definition: Definition, paths: VmPaths, session: Session, facts: dict[str, t.Any]) -> Server:
+async def _schema(session: Session, where: Layout, binary: str) -> Schema:
+    """This QEMU's schema: remembered by its program and version, else asked for."""
+    key = schema_cache.key_of(binary, session.build)
+    known = schema_cache.load(where.cache, key) if key else None
+    schema = Schema.from_json(known) if known is not None else None
+    if schema is None:
+        schema = Schema.of(await session.schema())
+        if key:
+            schema_cache.store(where.cache, key, schema.to_json())
+    return schema
+
+
+def _server(
+    definition: Definition, where: Layout, schema: Schema, session: Session, facts: dict[str, t.Any]
+) -> Server:
     """Guard, audit and socket of a VM whose QEMU has been greeted."""
-    qemu = facts["qemu"]
+    qemu, paths = facts["qemu"], where.vm(definition.name)
     identity = VmIdentity(
         definition.name, definition.uuid, qemu["pid"], qemu["start"], session.version, paths.monitor_socket
     )
-    gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
+    scope = Scope(definition.name, paths.home, schema, qemu.get("uid"), qemu.get("uid"))
+    audit = AuditLog(paths.audit_log)
+    orphans.start(audit, identity)
+    policy, own = PolicySource(where.policy, reader(where.venv_python)), VmPolicySource(paths.definition)
+    gate = Gate(identity, scope, audit, "ipc", policy.current, lambda: tuple(filter(None, (own.current(),))))
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     return Server(Service(session, gate, facts), session, hello)
 

@@ -58,6 +58,7 @@ def target(where: Layout, paths: VmPaths, actual: Actual) -> Target:
         paths.name,
         paths.audit_log,
         paths.home,
+        paths.definition,
         actual.facts.get("uuid"),
         actual.qemu.pid if actual.qemu else None,
         actual.qemu.start if actual.qemu else None,
