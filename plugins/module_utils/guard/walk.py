@@ -83,7 +83,7 @@ class _Place(t.NamedTuple):
     path: str
     holders: tuple[dict[str, t.Any], ...]
     key: str
-    index: int | None
+    item: int | None
     node: Node | None
 
 
@@ -212,14 +212,16 @@ class _Walker:
 
     def properties(self, ref: str, arguments: dict[str, t.Any]) -> None:
         """The members of device_add that the schema does not list: any scalar, of whatever name."""
-        driver = arguments.get("driver")
         known = t.cast(Object, self._schema.type(ref)).members
         for name, value in arguments.items():
             if name in known:
                 continue
             where = mismatch.name_shown(name)
-            if value is None or isinstance(value, (dict, list)):
+            kind = devices.kind_of_property(name)
+            if kind is not None and kind.startswith("path-") and not isinstance(value, str):
+                # QEMU would take the file of that name: `pcap: 5` writes one named 5.
+                self.wrong(mismatch.mistyped(where, "str", value))
+            elif value is None or isinstance(value, (dict, list)):
                 self.wrong(mismatch.mistyped(where, "a string, a number or a boolean", value))
             else:
-                kind = devices.kind_of_property(driver, name)
                 self.leaf(_Place(where, "device_add", where, (arguments,), name, None, None), value, kind)
