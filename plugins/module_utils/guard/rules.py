@@ -79,8 +79,6 @@ KINDS: t.Final[dict[str, Kind]] = {
 
 #: Fields that differ from the rest of their kind: (definition or command, path).
 _SPECIAL: t.Final[dict[tuple[str, str], Rule]] = {
-    ("device_add", "romfile"): files.romfile,
-    ("ObjectOptions", "{rng-random}.filename"): files.randomness,
     ("ObjectOptions", "{memory-backend-file}.mem-path"): files.memory_file,
     ("ObjectOptions", "{tls-creds-anon}.dir"): files.folder,
     ("ObjectOptions", "{tls-creds-psk}.dir"): files.folder,
@@ -94,8 +92,23 @@ _SPECIAL: t.Final[dict[tuple[str, str], Rule]] = {
 }
 
 
+#: Values that name nothing: no ROM, no script. And two files that give nothing away and take nothing.
+_HARMLESS: t.Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("device_add", "romfile"): ("",),
+    ("ObjectOptions", "{rng-random}.filename"): ("/dev/urandom", "/dev/random"),
+    ("Netdev", "{tap}.script"): ("", "no"),
+    ("Netdev", "{tap}.downscript"): ("", "no"),
+}
+
+
+def _harmless(leaf: Leaf) -> bool:
+    return leaf.value in _HARMLESS.get((leaf.root, leaf.path), ())
+
+
 def rule_of(leaf: Leaf) -> Rule | None:
     """The rule for a field; None for one that nobody has classified."""
+    if _harmless(leaf):
+        return values.plain
     special = _SPECIAL.get((leaf.root, leaf.path))
     if special is not None:
         return special
@@ -107,5 +120,7 @@ def rule_of(leaf: Leaf) -> Rule | None:
 
 def power_of(leaf: Leaf) -> str:
     """The class of what this field reaches."""
+    if _harmless(leaf):
+        return "guest"
     kind = KINDS.get(leaf.kind) if leaf.kind is not None else None
     return "host-exec" if kind is None else kind.power

@@ -15,9 +15,6 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.walk import Leaf
 _NEW = "Name a new file in the VM's own output folder, such as NAME.img."
 _ROOT = "Use a file in the VM's own folder (disks/ or output/), or have the host's policy name its folder in 'roots'."
 
-#: Sources of randomness that give nothing away and take nothing.
-_RANDOM = ("/dev/urandom", "/dev/random")
-
 
 def new_file(leaf: Leaf, case: Case, name: str | None = None, prefix: str = "", opened: bool = True) -> Refusal | None:
     """A file that QEMU writes: one that is not there yet, in the VM's own folders or in a root for writing.
@@ -110,16 +107,6 @@ def _root_for(name: str, access: str) -> dict[str, t.Any] | None:
 
 
 # --- single fields that differ from the rest of their kind -----------------------------------------------------------
-
-
-def romfile(leaf: Leaf, case: Case) -> Refusal | None:
-    """An empty name says: no ROM."""
-    return None if leaf.value == "" else old_file(leaf, case, "read")
-
-
-def randomness(leaf: Leaf, case: Case) -> Refusal | None:
-    """rng-random reads a file for ever."""
-    return None if leaf.value in _RANDOM else old_file(leaf, case, "read")
 
 
 def memory_file(leaf: Leaf, case: Case) -> Refusal | None:

@@ -95,7 +95,7 @@ def damaged(change: t.Callable[[bytearray], t.Any]) -> t.Callable[[bytearray], b
         ("qcow2", damaged(lambda raw: struct.pack_into(">QI", raw, 8, 1 << 40, 10))),
         ("qcow2", damaged(lambda raw: struct.pack_into(">QI", raw, 8, 512, 5000))),
         ("qcow2", damaged(lambda raw: struct.pack_into(">Q", raw, 72, 4))),  # data elsewhere, and no name
-        ("qcow2", damaged(lambda raw: struct.pack_into(">II", raw, 104, 7, 1 << 31))),
+        ("qcow2", damaged(lambda raw: struct.pack_into(">II", raw, 112, 7, 1 << 31))),
         ("vmdk", lambda raw: b"# Disk DescriptorFile\n"),
         ("luksx", lambda raw: b""),
     ],
