@@ -63,6 +63,8 @@ class Gate:
         self.scope = scope
         self.log = log
         self.via = via  # "ipc" or "direct"
+        #: This host's key for marking in records what was removed from them.
+        self.key: bytes | None = None
 
     def judge_all(self, requests: t.Iterable[Request]) -> list[Verdict]:
         """The verdict on each request. Nothing is recorded and nothing is raised."""
@@ -122,7 +124,7 @@ class Gate:
             raise _unrecorded(error, ticket.command, sent=True) from error
 
     def _context(self, caller: Caller, reason: str) -> Context:
-        return Context(self.identity, caller, self.via, reason)
+        return Context(self.identity, caller, self.via, reason, key=self.key)
 
     def _record_denials(
         self, denied: list[tuple[Request, Verdict]], caller: Caller, reason: str

@@ -48,6 +48,7 @@ class Target:
     uuid: t.Optional[str] = None
     pid: t.Optional[int] = None
     start: t.Optional[int] = None
+    audit_key: t.Optional[str] = None
 
 
 def through_runner(path: str, name: str, asked: Asked) -> Answer:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import socket
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import orphans
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller, myself
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate, Outcome
@@ -17,6 +19,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Requ
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import make_folder
+from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Answer, Asked, Target, no_event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
@@ -33,6 +36,10 @@ def send(target: Target, asked: Asked) -> Answer:
     caller = myself(dict(asked.context))
     with DirectMonitor(target.socket, asked.seconds) as monitor:
         gate = _gate(target, monitor)
+        if not asked.check:
+            gate.key = host_key(target.audit_key) if target.audit_key else None
+            with contextlib.suppress(MaqetError):  # a log that cannot be written refuses the commands, in better words
+                orphans.adopt(gate.log)
         verdicts = gate.admit(requests, caller, asked.reason, asked.check)
         answer: Answer = {"decisions": [verdict.as_dict() for verdict in verdicts], "responses": [], "audit": []}
         answer["events"] = monitor.events

@@ -21,11 +21,13 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import orphans
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
@@ -136,8 +138,19 @@ def _server(definition: Definition, paths: VmPaths, session: Session, facts: dic
         definition.name, definition.uuid, qemu["pid"], qemu["start"], session.version, paths.monitor_socket
     )
     gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
+    gate.key = host_key(paths.audit_key)
+    _take_over(gate)
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     return Server(Service(session, gate, facts), session, hello)
+
+
+def _take_over(gate: Gate) -> None:
+    """Say in the log what became of commands whose runner was killed, and that there is a runner again."""
+    try:
+        for record in orphans.start(gate.log, gate.identity)[:-1]:
+            log.warning("%s (record %d): its outcome is not known", record["op"], record["intent"]["seq"])
+    except MaqetError as error:  # commands are refused as long as that is so, but the guest may run
+        log.error("%s", error)
 
 
 async def _connect(

@@ -59,4 +59,5 @@ def target(paths: VmPaths, actual: Actual) -> Target:
         actual.facts.get("uuid"),
         actual.qemu.pid if actual.qemu else None,
         actual.qemu.start if actual.qemu else None,
+        paths.audit_key,
     )
