@@ -280,6 +280,7 @@ SPEC = {
     "commands": {
         "type": "list",
         "elements": "dict",
+        "no_log": True,  # as a whole: syslog shows what else is in it, and in quotes, where no secret is recognised
         "options": {"command": {"type": "str", "required": True}, "arguments": {"type": "dict", "no_log": True}},
     },
     "allow_dangerous": {"type": "bool", "default": False},

@@ -93,6 +93,8 @@ class Gate:
         self.via = via  # "ipc" or "direct"
         self._policy = policy
         self._tighter = tighter
+        #: This host's key for marking in records what was removed from them.
+        self.key: bytes | None = None
 
     def rights(self, asker: Asker) -> Rights:
         """What the policies say at this moment of this VM and of who asks."""
@@ -180,7 +182,8 @@ class Gate:
     def _context(self, asker: Asker, rights: Rights) -> Context:
         policy = rights.policy
         return Context(
-            self.identity, asker.caller, self.via, asker.reason, policy_id=policy.id, policy_sha256=policy.sha256
+            self.identity, asker.caller, self.via, asker.reason, policy_id=policy.id, policy_sha256=policy.sha256,
+            key=self.key,
         )
 
     def _record_denials(

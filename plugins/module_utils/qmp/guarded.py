@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextlib
 import dataclasses
 import os
 import socket
@@ -22,7 +24,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scop
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
 from ansible_collections.maqet.qemu.plugins.module_utils.host import schema_cache
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import make_folder
+from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_reader import reader
+from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Answer, Asked, Target, no_event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
@@ -40,6 +44,8 @@ def send(target: Target, asked: Asked) -> Answer:
     asker = Asker(myself(dict(asked.context)), asked.reason, tighter)
     with DirectMonitor(target.socket, asked.seconds) as monitor:
         gate = _gate(target, monitor)
+        if asked.sends:
+            gate.key = host_key(target.where.audit_key)
         if asked.witness is not None:
             gate.confront(asked.witness)
         verdicts = gate.judge_all(requests, asker) if asked.explain else gate.admit(requests, asker, asked.check)
@@ -47,7 +53,8 @@ def send(target: Target, asked: Asked) -> Answer:
         answer["events"] = monitor.events
         if not asked.sends:
             return answer
-        orphans.adopt(gate.log)
+        with contextlib.suppress(MaqetError):  # a log that cannot be written refuses the commands, in better words
+            orphans.adopt(gate.log)
         try:
             for request in requests:
                 _one(gate, monitor, request, asker, answer)

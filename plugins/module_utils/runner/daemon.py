@@ -29,6 +29,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmI
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes, schema_cache
+from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_reader import reader
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
@@ -155,12 +156,21 @@ def _server(
         definition.name, definition.uuid, qemu["pid"], qemu["start"], session.version, paths.monitor_socket
     )
     scope = Scope(definition.name, paths.home, schema, qemu.get("uid"), qemu.get("uid"))
-    audit = AuditLog(paths.audit_log)
-    orphans.start(audit, identity)
     policy, own = PolicySource(where.policy, reader(where.venv_python)), VmPolicySource(paths.definition)
-    gate = Gate(identity, scope, audit, "ipc", policy.current, lambda: tuple(filter(None, (own.current(),))))
+    gate = Gate(identity, scope, AuditLog(paths.audit_log), "ipc", policy.current, lambda: tuple(filter(None, (own.current(),))))
+    gate.key = host_key(paths.audit_key)
+    _take_over(gate)
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     return Server(Service(session, gate, facts), session, hello)
+
+
+def _take_over(gate: Gate) -> None:
+    """Say in the log what became of commands whose runner was killed, and that there is a runner again."""
+    try:
+        for record in orphans.start(gate.log, gate.identity)[:-1]:
+            log.warning("%s (record %d): its outcome is not known", record["op"], record["intent"]["seq"])
+    except MaqetError as error:  # commands are refused as long as that is so, but the guest may run
+        log.error("%s", error)
 
 
 async def _connect(

@@ -16,7 +16,13 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import check_name
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, redact_error, secrets
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import (
+    redact,
+    redact_error,
+    redact_event,
+    scrub_reply,
+    secrets,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, direct_lock, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
@@ -125,12 +131,23 @@ def run(plan: Plan) -> Answer:
         answer = _send(plan)
     except MaqetError as error:
         details = error.details
+        _scrub(details, plan)
         details["changed"] = any(_changes(plan, index) for index in range(len(details.get("responses", []))))
         if plan.single and "decisions" in details:
             details["decision"] = details.pop("decisions")[0]
         raise
     changed = not plan.asked.explain and any(_changes(plan, index) for index in range(len(plan.asked.commands)))
+    _scrub(answer, plan)
     return {"changed": changed, **(_one(answer) if plan.single else answer)}
+
+
+def _scrub(answer: Answer, plan: Plan) -> None:
+    """Take credentials that are in answers and events by chance out of a result."""
+    if answer.get("responses"):
+        sent = zip(plan.asked.commands, answer["responses"])
+        answer["responses"] = [scrub_reply(command["execute"], response) for command, response in sent]
+    if answer.get("events"):
+        answer["events"] = [redact_event(event) for event in answer["events"]]
 
 
 def warnings(result: Answer, plan: Plan) -> list[str]:
