@@ -100,12 +100,12 @@ options:
   policy:
     description:
       - A policy for this task, which narrows what the policy of the host allows and can never widen it.
-      - It takes the keys C(consent), C(roots), C(net), C(devices), C(classes) and C(commands) of the host's policy file.
+      - It takes the keys C(consent), C(roots), C(net), C(devices), C(classes) and C(commands) of the host's policy.
       - An empty dictionary takes nothing away.
     type: dict
   witness:
     description:
-      - The RV(audit[].seq) and RV(audit[].hash) of a record that an earlier task returned, for the same virtual machine.
+      - The C(seq) and C(hash) of a record that an earlier task returned under RV(audit), for the same virtual machine.
       - Before anything is sent, the audit log must still hold that very record; otherwise the task fails with
         C(audit_tampered). This is how the controller notices that a log was cut off or rewritten.
     type: dict

@@ -148,9 +148,7 @@ class Gate:
         since = time.monotonic_ns()
         files = [{"arg": one.where, "path": one.path, "as": one.how} for one in verdict.openings]
         try:
-            intent = self.log.append(
-                records.intent(request, verdict, self._context(asker, rights), files=files)
-            )
+            intent = self.log.append(records.intent(request, verdict, self._context(asker, rights), files=files))
         except MaqetError as error:
             raise _unrecorded(error, request.command, sent=False) from error
         hidden = frozenset(secrets(request.command, request.arguments))
@@ -182,7 +180,12 @@ class Gate:
     def _context(self, asker: Asker, rights: Rights) -> Context:
         policy = rights.policy
         return Context(
-            self.identity, asker.caller, self.via, asker.reason, policy_id=policy.id, policy_sha256=policy.sha256,
+            self.identity,
+            asker.caller,
+            self.via,
+            asker.reason,
+            policy_id=policy.id,
+            policy_sha256=policy.sha256,
             key=self.key,
         )
 

@@ -175,14 +175,18 @@ def _by_policies(
     if request.command in commands.FIELD_JUDGED:
         reason = "its arguments reach nothing that is closed"
         return Verdict("allow", klass, "argument-rules", reason, level, role=role, openings=openings)
-    return Verdict("allow", klass, f"class-{klass}", f"the class {klass} is allowed", level, role=role, openings=openings)
+    return Verdict(
+        "allow", klass, f"class-{klass}", f"the class {klass} is allowed", level, role=role, openings=openings
+    )
 
 
 def _consent(request: Request, rights: Rights, layer: Layer, why: str) -> Refusal | None:
     """Whether the caller's consent is there and counts."""
     closed = next((one for one in rights.layers if not one.consent), None)
     if closed is not None:
-        reason = f"{request.command} needs consent: {why}; and the policy of the {closed.name} does not let consent count"
+        reason = (
+            f"{request.command} needs consent: {why}; and the policy of the {closed.name} does not let consent count"
+        )
         opens = {"policy": {"commands": {request.command: "allow"}}}
         return Refusal("consent", reason, "Have the host's policy allow this command by name.", opens)
     if request.allow_dangerous is True:
@@ -243,9 +247,9 @@ def _field(leaf: Leaf, case: Case, conditions: t.Mapping[str, t.Tuple[t.Any, ...
     if refusal is not None:
         return refusal
     kind = leaf.kind or ""
-    if case.base and not kind.startswith(_ONLY_BY_ROOTS):
-        if argument_matches(conditions, case.dotted(leaf), leaf.value, globs=kind not in _NO_GLOBS):
-            return None
+    by_name = case.base and not kind.startswith(_ONLY_BY_ROOTS)
+    if by_name and argument_matches(conditions, case.dotted(leaf), leaf.value, globs=kind not in _NO_GLOBS):
+        return None
     rule = rule_of(leaf)
     return None if rule is None else rule(leaf, case)
 

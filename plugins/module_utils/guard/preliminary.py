@@ -36,8 +36,12 @@ def unacceptable(request: Request, scope: Scope, rights: Rights) -> Refusal | No
     if refusal is not None:
         return refusal
     if rights.policy.problem is not None and commands.class_of(name) != "read":
-        reason = f"nothing but the class read is allowed while the host's policy cannot be used: {rights.policy.problem}"
-        return Refusal("policy-unsafe", reason, "Correct the policy file; it is read again at the next command.", final=True)
+        reason = (
+            f"nothing but the class read is allowed while the host's policy cannot be used: {rights.policy.problem}"
+        )
+        return Refusal(
+            "policy-unsafe", reason, "Correct the policy file; it is read again at the next command.", final=True
+        )
     problem = _bad_shape(request.arguments)
     if problem is not None:
         remedy = "Give the arguments as a dictionary of what the QMP reference names for this command."

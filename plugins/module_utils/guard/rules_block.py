@@ -69,7 +69,9 @@ def stored_name(leaf: Leaf, case: Case) -> Refusal | None:
     if case.no_word_on_files or leaf.value == "":  # an empty name removes the reference
         return None
     if isinstance(leaf.value, str) and not leaf.value.startswith("/"):
-        return case.refuse(leaf, "is no absolute path, and only the image's later place says what it means", "Give it in full.")
+        return case.refuse(
+            leaf, "is no absolute path, and only the image's later place says what it means", "Give it in full."
+        )
     options = leaf.holders[-1]
     form = options.get("backing-fmt", options.get("backing-mask-protocol"))
     if "backing-fmt" not in options and leaf.root == "BlockdevCreateOptions" and options.get("driver") != "vmdk":
@@ -95,7 +97,9 @@ def node(one: Node, case: Case, lifted: t.Callable[[str], bool]) -> Refusal | No
             return Refusal("flag", f"{_option(one, key)}: {value!r} {why}", f"Leave {key} out.")
     check = options.get("host-key-check")
     if isinstance(check, dict) and check.get("mode") == "none" and not lifted(_option(one, "host-key-check.mode")):
-        return Refusal("flag", f"{_option(one, 'host-key-check.mode')} 'none' takes any server's word", "Check its key.")
+        return Refusal(
+            "flag", f"{_option(one, 'host-key-check.mode')} 'none' takes any server's word", "Check its key."
+        )
     driver = options.get("driver")
     if case.no_word_on_files or driver not in images.REFERRING or lifted(_option(one, "file")):
         return None
@@ -129,9 +133,13 @@ def _header(one: Node, driver: str, case: Case) -> Refusal | None:
     if not isinstance(below, dict):
         if case.command == "blockdev-reopen":  # the header has been read when the node was added
             return None
-        return _unread(where, f"of a {driver} node names a node that is there already, and the guest may have written it")
+        return _unread(
+            where, f"of a {driver} node names a node that is there already, and the guest may have written it"
+        )
     if below.get("driver") not in ("file", "host_device"):
-        return _unread(where, f"is read by the driver {quoted(below.get('driver'))}, and its header cannot be looked at")
+        return _unread(
+            where, f"is read by the driver {quoted(below.get('driver'))}, and its header cannot be looked at"
+        )
     try:
         found = locate(str(below.get("filename")), case.places, case.scope.output)
     except Misleading:
@@ -198,7 +206,9 @@ def _follow(
     if depth >= _MAX_CHAIN:
         return Refusal("image-header", f"{where}: the images' headers refer to more than {_MAX_CHAIN} images", remedy)
     if form is None:
-        return Refusal("image-header", f"{said} has no format, so QEMU would guess it", "qemu-img rebase -u -F FORMAT ...")
+        return Refusal(
+            "image-header", f"{said} has no format, so QEMU would guess it", "qemu-img rebase -u -F FORMAT ..."
+        )
     try:
         found = locate(name, case.places, os.path.dirname(image.path))
     except Misleading as problem:

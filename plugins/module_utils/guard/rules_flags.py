@@ -69,7 +69,9 @@ def _deny(field: str, value: t.Any, why: str) -> Refusal:
     return Refusal("flag", f"{field}: {text} {why}", remedy)
 
 
-def _switch(field: str, why: str, value: t.Any = True) -> t.Callable[[_Arguments, Case, t.Callable[[str], bool]], Answer]:
+def _switch(
+    field: str, why: str, value: t.Any = True
+) -> t.Callable[[_Arguments, Case, t.Callable[[str], bool]], Answer]:
     """Rule: the one ``value`` of ``field`` is closed."""
 
     def rule(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
@@ -190,7 +192,9 @@ def _parameters(arguments: _Arguments, case: Case, lifted: t.Callable[[str], boo
 def _netdev(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
     kind = arguments.get("type")
     if kind == "bridge" and not lifted("type"):
-        return Refusal("field-exec", "type: 'bridge' runs a helper program on the host", "Use type: tap with its ifname.")
+        return Refusal(
+            "field-exec", "type: 'bridge' runs a helper program on the host", "Use type: tap with its ifname."
+        )
     if kind == "passt" and not lifted("type"):
         return Refusal("field-exec", "type: 'passt' runs a program on the host", "Use type: user.")
     if kind == "vhost-user" and not lifted("type"):

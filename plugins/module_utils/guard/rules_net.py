@@ -97,7 +97,9 @@ def remote_node(one: Node, case: Case, lifted: t.Callable[[str], bool]) -> Refus
         if lifted(key):
             return None
         opens = {"policy": {"commands": {case.command: {"arguments": {key: [driver]}}}}}
-        return Refusal("field-net-target", f"{where}: no rule can judge the server of the driver {driver}", _exact(), opens)
+        return Refusal(
+            "field-net-target", f"{where}: no rule can judge the server of the driver {driver}", _exact(), opens
+        )
     if server.host.startswith("unix:"):
         allowed = unix_matches(case.layer.connect or (), server.host[len("unix:") :])
     else:

@@ -21,10 +21,16 @@ RESERVED = frozenset({"maqet-monitor", "maqet-direct", "maqet-agent", "maqet-ser
 #: What may be read by qom-get without a word in the policy: (path, property), each matched as a whole.
 _READABLE: tuple[tuple[str, str], ...] = (
     (r"/machine", "type|accel|acpi|boot|firmware-version|graphics|usb|memory-encryption|hpet|smm|vmport"),
-    (r"/machine/peripheral(-anon)?/[^/]+", "type|realized|hotplugged|hotpluggable|guest-stats|bootindex|addr|serial|mac"),
+    (
+        r"/machine/peripheral(-anon)?/[^/]+",
+        "type|realized|hotplugged|hotpluggable|guest-stats|bootindex|addr|serial|mac",
+    ),
     (r"/machine/peripheral(-anon)?/[^/]+", "guest-stats-polling-interval|free-page-reporting|num-queues|queue-size"),
     (r"/machine/unattached/device\[[0-9]+\]", "type|realized|hotplugged|hotpluggable|thread-id|core-id|socket-id"),
-    (r"/objects/[^/]+", "type|size|share|prealloc|merge|dump|policy|host-nodes|thread-id|poll-max-ns|poll-grow|poll-shrink"),
+    (
+        r"/objects/[^/]+",
+        "type|size|share|prealloc|merge|dump|policy|host-nodes|thread-id|poll-max-ns|poll-grow|poll-shrink",
+    ),
     (r"/objects/[^/]+", "limits|max-bytes|period"),
     (r"/machine/rtc|/machine", "rtc-time|date"),
 )

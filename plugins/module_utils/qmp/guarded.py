@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import dataclasses
 import os
 import socket
@@ -26,7 +25,6 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import schema_cach
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import make_folder
 from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_reader import reader
-from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Answer, Asked, Target, no_event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError

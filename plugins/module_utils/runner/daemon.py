@@ -147,9 +147,7 @@ async def _schema(session: Session, where: Layout, binary: str) -> Schema:
     return schema
 
 
-def _server(
-    definition: Definition, where: Layout, schema: Schema, session: Session, facts: dict[str, t.Any]
-) -> Server:
+def _server(definition: Definition, where: Layout, schema: Schema, session: Session, facts: dict[str, t.Any]) -> Server:
     """Guard, audit and socket of a VM whose QEMU has been greeted."""
     qemu, paths = facts["qemu"], where.vm(definition.name)
     identity = VmIdentity(
@@ -157,7 +155,9 @@ def _server(
     )
     scope = Scope(definition.name, paths.home, schema, qemu.get("uid"), qemu.get("uid"))
     policy, own = PolicySource(where.policy, reader(where.venv_python)), VmPolicySource(paths.definition)
-    gate = Gate(identity, scope, AuditLog(paths.audit_log), "ipc", policy.current, lambda: tuple(filter(None, (own.current(),))))
+    gate = Gate(
+        identity, scope, AuditLog(paths.audit_log), "ipc", policy.current, lambda: tuple(filter(None, (own.current(),)))
+    )
     gate.key = host_key(paths.audit_key)
     _take_over(gate)
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}

@@ -49,7 +49,7 @@ class Session:
         """Greet QEMU and learn what it is; QMPError if it does not come up."""
         await self._client.connect(path)
         self._pump = asyncio.create_task(self._collect())
-        about = await self._client.execute("query-version")
+        about: t.Any = await self._client.execute("query-version")
         self.version = ".".join(str(about["qemu"][part]) for part in ("major", "minor", "micro"))
         self.build = f"{self.version} {about.get('package', '')}"
 

@@ -103,7 +103,9 @@ def test_a_denial_shows_no_secret(gate: Gate, asker: Asker) -> None:
         assert "hunter2" not in file.read() + str(error) + json.dumps(error.as_dict())
 
 
-@pytest.mark.parametrize("request_", [Request("quit"), Request("migrate", {"uri": "exec:id"}), Request("no-such"), Request("Q")])
+@pytest.mark.parametrize(
+    "request_", [Request("quit"), Request("migrate", {"uri": "exec:id"}), Request("no-such"), Request("Q")]
+)
 def test_check_mode_judges_and_writes_nothing(gate: Gate, asker: Asker, request_: Request) -> None:
     if request_.command == "quit":
         assert gate.admit([request_], asker, check=True)[0].allowed

@@ -171,7 +171,9 @@ def test_a_file_of_the_users_in_our_folder_is_not_ours(task: Task, vm: FakeVm, i
 def test_a_guest_that_does_not_stop(task: Task, vm: FakeVm) -> None:
     task.run("running", memory="512M")
     vm.obeys = set()
-    work = Ensure(vm.where, Desired("web", "absent", {}, Patience(0.2, False, PATIENCE)), Control(vm.where, vm.paths, "", {}))
+    work = Ensure(
+        vm.where, Desired("web", "absent", {}, Patience(0.2, False, PATIENCE)), Control(vm.where, vm.paths, "", {})
+    )
     work.decide()
     with pytest.raises(MaqetError) as caught:
         work.perform()
