@@ -79,7 +79,7 @@ class VmPaths:
 
     @property
     def vnc_socket(self) -> str:
-        return os.path.join(self.run, "vnc.sock")
+        return os.path.join(self.run, "vnc", "vnc.sock")
 
     @property
     def status(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import logging
 import os
@@ -48,8 +49,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     paths = where.vm(options.vm)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     os.umask(0o077)
-    # Neither our memory nor the guest's may end up in a core file: both hold secrets.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _keep_memory_to_ourselves()
     report = Report(paths, options.launch, options.ready_fd)
     signal.signal(signal.SIGTERM, _give_up)
     try:
@@ -65,6 +65,16 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
         report.failed(MaqetError(f"The runner of VM {paths.name} failed: {error!r}.", "runner_failed"))
         return 1
     return 0
+
+
+def _keep_memory_to_ourselves() -> None:
+    """Neither our memory nor the guest's may end up in a core file, or be read by another process: both hold secrets.
+
+    The limit is QEMU's too. Not being dumpable (PR_SET_DUMPABLE, prctl(2)) ends with exec, so it is ours alone.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 
 
 def _give_up(_number: int, _frame: t.Any) -> t.NoReturn:
@@ -230,6 +240,7 @@ def _facts(definition: Definition, qemu: emulator.Emulator, digest: str) -> dict
             "version": None,
             "binary": qemu.binary,
             "accel": qemu.accel,
+            "uid": qemu.uid,
         },
     }
 
@@ -241,6 +252,7 @@ def _bury(paths: VmPaths, qemu: emulator.Emulator, session: Session) -> None:
     reason = shutdowns[-1].get("reason") if shutdowns else None
     files.write_json(paths.last_exit, {"status": status, "reason": reason, "time": time.time()})
     log.info("QEMU ended with status %d (%s)", status, reason or "no word from the guest")
-    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.vnc_socket, paths.status):
+    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.status):
         files.remove(path)
+    files.remove(os.path.dirname(paths.vnc_socket))
     locks.discard(paths.lock)
