@@ -20,11 +20,12 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import opener
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import record as records
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Source
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name, shown
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import BUILTIN, Layer, Policy
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import BUILTIN, Layer
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Context, VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact_error, secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Rights, Scope
@@ -74,8 +75,8 @@ class Gate:
     """Guard and audit of one QEMU.
 
     ``identity`` and ``scope`` may be replaced by new objects when the runner learns more; a request is
-    judged and recorded with what is set when it asks. ``policy`` answers with the host's policy as it is
-    now, ``tighter`` with what the VM's own definition takes away from it.
+    judged and recorded with what is set when it asks. ``policy`` is where the host's policy comes from,
+    ``tighter`` answers with what the VM's own definition takes away from it.
     """
 
     def __init__(
@@ -84,21 +85,21 @@ class Gate:
         scope: Scope,
         log: AuditLog,
         via: str,
-        policy: t.Callable[[], Policy] = lambda: BUILTIN,
+        policy: Source | None = None,
         tighter: t.Callable[[], tuple[Layer, ...]] = tuple,
     ) -> None:
         self.identity = identity
         self.scope = scope
         self.log = log
         self.via = via  # "ipc" or "direct"
-        self._policy = policy
+        self.policy = policy
         self._tighter = tighter
         #: This host's key for marking in records what was removed from them.
         self.key: bytes | None = None
 
     def rights(self, asker: Asker) -> Rights:
         """What the policies say at this moment of this VM and of who asks."""
-        policy = self._policy()
+        policy = BUILTIN if self.policy is None else self.policy.current()
         caller = asker.caller
         role = policy.role_of(-1 if caller.uid is None else caller.uid, caller.groups)
         return Rights(policy, policy.layer(self.scope.vm), (*self._tighter(), *asker.tighter), role)
@@ -176,6 +177,11 @@ class Gate:
             return [ticket.intent, self.log.append(after)]
         except MaqetError as error:
             raise _unrecorded(error, ticket.command, sent=True) from error
+
+    def turn_away(self, caller: Caller, verdict: Verdict) -> None:
+        """Record that a caller was refused before it could ask for anything."""
+        asker = Asker(caller)
+        self._record_denials([(Request("connect"), verdict)], asker, self.rights(asker))
 
     def _context(self, asker: Asker, rights: Rights) -> Context:
         policy = rights.policy

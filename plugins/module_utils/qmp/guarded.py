@@ -16,7 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import mys
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate, Outcome
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import PolicySource, VmPolicySource
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import VmPolicySource
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
@@ -24,9 +24,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Re
 from ansible_collections.maqet.qemu.plugins.module_utils.host import schema_cache
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import make_folder
 from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
-from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_reader import reader
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Answer, Asked, Target, no_event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 
 
@@ -70,7 +70,6 @@ def _gate(target: Target, monitor: DirectMonitor) -> Gate:
     if target.uuid is None and "query-uuid" in schema.commands:  # a storage daemon has none
         identity = dataclasses.replace(identity, uuid=monitor.execute("query-uuid")["UUID"])
     where = target.where
-    policy = PolicySource(where.policy, reader(where.venv_python))
     own = None if target.definition is None else VmPolicySource(target.definition)
     vm = None if target.home is None else target.name
     scope = Scope(vm, target.home, schema, *_user(target))
@@ -79,7 +78,7 @@ def _gate(target: Target, monitor: DirectMonitor) -> Gate:
         scope,
         AuditLog(target.audit_log),
         "direct",
-        policy.current,
+        host_policy(where),
         lambda: tuple(filter(None, (own.current() if own else None,))),
     )
 
