@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.case import Case, quoted
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.devices import denied_driver
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Refusal
 
 #: Trace events that write commands, replies or keys into QEMU's own log (trace-events of QEMU 7.2 and 11.1).
@@ -182,6 +183,13 @@ _CLOSED_OBJECTS: t.Final[dict[str, str]] = {
 }
 
 
+def _device(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
+    driver = arguments.get("driver")
+    if isinstance(driver, str) and denied_driver(driver) and not lifted("driver"):
+        return _deny("driver", driver, "hands a device, a folder or a service of the host to the guest")
+    return None
+
+
 def _parameters(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
     mode = arguments.get("mode")
     if mode not in (None, "normal") and not lifted("mode"):
@@ -228,6 +236,7 @@ _RULES: t.Final[dict[str, t.Callable[[_Arguments, Case, t.Callable[[str], bool]]
     "blockdev-change-medium": _change_medium,
     "chardev-add": _chardev,
     "chardev-change": _chardev,
+    "device_add": _device,
     "memsave": _memory,
     "migrate-set-capabilities": _capabilities,
     "migrate-set-parameters": _parameters,

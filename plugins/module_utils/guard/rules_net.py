@@ -171,7 +171,8 @@ def _endpoint_of(leaf: Leaf) -> Endpoint | None:
     if "cid" in holder and "port" in holder:
         return Endpoint(way, f"vsock:{holder['cid']}", str(holder["port"]))
     if leaf.root == "client_migrate_info":
-        return Endpoint(way, str(holder.get("hostname")), str(holder.get("tls-port", holder.get("port"))))
+        ports = [str(holder[key]) for key in ("port", "tls-port") if key in holder]
+        return Endpoint(way, str(holder.get("hostname")), ports[0]) if len(ports) == 1 else None
     if leaf.path.startswith("{socket}.") and leaf.root == "Netdev":
         host, colon, port = str(leaf.value).rpartition(":")
         return Endpoint(way, _bare(host), port) if colon else None

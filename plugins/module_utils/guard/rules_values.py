@@ -64,7 +64,8 @@ def host_device(leaf: Leaf, case: Case) -> Refusal | None:
     if isinstance(leaf.value, str) and any(value_matches(one, leaf.value) for one in allowed or ()):
         return None
     remedy = "Have the host's policy name it under 'devices'."
-    return case.refuse(leaf, "is a device of the host that no policy names", remedy, {"devices": [leaf.value]})
+    opens = {"devices": [leaf.value]} if isinstance(leaf.value, str) else case.by_name(leaf)
+    return case.refuse(leaf, "is a device of the host that no policy names", remedy, opens)
 
 
 def closed(leaf: Leaf, case: Case) -> Refusal | None:

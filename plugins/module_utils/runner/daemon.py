@@ -163,7 +163,8 @@ def _server(definition: Definition, where: Layout, schema: Schema, session: Sess
     identity = VmIdentity(
         definition.name, definition.uuid, qemu["pid"], qemu["start"], session.version, paths.monitor_socket
     )
-    scope = Scope(definition.name, paths.home, schema, qemu.get("uid"), qemu.get("uid"))
+    theirs = qemu["uid"] if where.scope == "system" else None
+    scope = Scope(definition.name, paths.home, schema, theirs, theirs)
     policy, own = PolicySource(where.policy, reader(where.venv_python)), VmPolicySource(paths.definition)
     gate = Gate(
         identity, scope, AuditLog(paths.audit_log), "ipc", policy.current, lambda: tuple(filter(None, (own.current(),)))
