@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import time
 import typing as t
 
 import pytest
@@ -340,6 +341,15 @@ def test_depth_is_bounded() -> None:
     for _level in range(5000):
         deep = [deep]
     assert walk("snapshot-save", {"devices": deep}).problem is not None
+
+
+def test_a_million_mistakes_cost_as_much_as_one() -> None:
+    many = {f"nod{number}": 1 for number in range(100_000)}
+    started = time.process_time()
+    assert walk("blockdev-add", {"driver": "null-co", **many}).problem is not None
+    assert walk("migrate-set-capabilities", {"capabilities": [{"capability": "xbzr", "state": 1}] * 100_000}).problem
+    # A small part of a second; with a sentence for each mistake it would be far more.
+    assert time.process_time() - started < 5
 
 
 def test_size_is_bounded() -> None:
