@@ -213,7 +213,7 @@ def test_one_thing_wrong_is_found(version: str, data: st.DataObject) -> None:
         ("no\nsuch", {}, r"this QEMU has no command 'no\nsuch'"),
         ("stop", [], "arguments must be an object, not a list"),
         ("stop", None, "arguments must be an object, not null"),
-        ("stop", {"force": True}, "arguments.force is unknown (there is none)"),
+        ("stop", {"force": True}, "arguments.force is unknown (none is known)"),
         ("screendump", {}, "arguments.filename is missing"),
         ("screendump", {"fielname": "x"}, "arguments.fielname is unknown. Did you mean filename?"),
         ("screendump", {"filename": "x", "filenam": "y"}, "is unknown (known: device, filename, format, head)"),
