@@ -12,12 +12,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import record as records
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.agent import judge_guest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, Verdict, judge
@@ -66,7 +68,7 @@ class Gate:
 
     def judge_all(self, requests: t.Iterable[Request]) -> list[Verdict]:
         """The verdict on each request. Nothing is recorded and nothing is raised."""
-        return [judge(request, self.scope) for request in requests]
+        return [self._judge(request) for request in requests]
 
     def admit(
         self, requests: t.Sequence[Request], caller: Caller, reason: str = "", check: bool = False
@@ -94,8 +96,8 @@ class Gate:
         recorded: then nothing may be sent.
         """
         # A copy: what is judged and recorded is what the ticket lets through, whatever the caller does later.
-        request = Request(request.command, _copied(request.arguments), request.allow_dangerous)
-        verdict = judge(request, self.scope)
+        request = dataclasses.replace(request, arguments=_copied(request.arguments))
+        verdict = self._judge(request)
         if not verdict.allowed:
             kept, trouble = self._record_denials([(request, verdict)], caller, reason)
             raise _denied(request, verdict, kept, "", trouble)
@@ -120,6 +122,11 @@ class Gate:
             return [ticket.intent, self.log.append(after)]
         except MaqetError as error:
             raise _unrecorded(error, ticket.command, sent=True) from error
+
+    def _judge(self, request: Request) -> Verdict:
+        if request.channel == "guest":
+            return judge_guest(request.command, request.arguments, request.allow_dangerous)
+        return judge(request, self.scope)
 
     def _context(self, caller: Caller, reason: str) -> Context:
         return Context(self.identity, caller, self.via, reason)

@@ -29,6 +29,8 @@ class Request:
     arguments: dict[str, t.Any] = field(default_factory=dict)
     #: The caller's consent. It widens nothing but the rows that ask for consent.
     allow_dangerous: bool = False
+    #: Whom it is for: "qmp" is QEMU itself, "guest" the agent in its guest.
+    channel: str = "qmp"
 
 
 @dataclass(frozen=True)

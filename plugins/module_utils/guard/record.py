@@ -125,7 +125,7 @@ def _record(phase: str, request: Request, verdict: Verdict, context: Context) ->
         "v": VERSION,
         **stamp(),
         "phase": phase,
-        "virt": "qemu",
+        "virt": "qga" if request.channel == "guest" else "qemu",
         "vm": _text(vm.name),
         "uuid": _text(vm.uuid),
         "vm_pid": vm.pid,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import agent_commands
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import MAX_DEPTH, canonical
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import CLASS_OF
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name
@@ -47,7 +48,8 @@ _HMP_PASSWORD = frozenset({"set_password", "change", "change_vnc_password", "blo
 
 # How a matching value is treated: "secret" and "value" remove it whole (a secret is also fed to
 # no_log however short it is), "string" does so if it is a string and goes on inside it if not,
-# "count" leaves the number of items, "exec" what is before exec:, "words" the first word.
+# "count" leaves the number of items or characters, "key" a public key's fingerprint, "exec" what is before
+# exec:, "words" the first word.
 _Rules = tuple[tuple[str, str], ...]
 
 _URI: _Rules = (("uri", "exec"), ("channels.[].addr.args.[]", "value"))
@@ -71,6 +73,7 @@ ARGUMENTS: dict[str, _Rules] = {
     "input-send-event": (("events", "count"),),
     "ringbuf-write": (("data", "value"),),
     "inject-ghes-v2-error": (("cper", "value"),),
+    **agent_commands.REDACT,
 }
 
 _EVERYWHERE: _Rules = (("**.password", "secret"), ("**.cookie", "secret"))
@@ -86,6 +89,7 @@ REPLIES: dict[str, _Rules] = {
     "query-migrate-parameters": (("cpr-exec-command", "value"),),
     "query-sev-launch-measure": (("data", "value"),),
     "query-sev-attestation-report": (("data", "value"),),
+    **agent_commands.REDACT_REPLY,
 }
 
 #: Types of object-add whose fields are known to hold no secret (``secret`` itself: its data).
@@ -166,7 +170,7 @@ class _Sweep:
             return self._unknown_object(arguments, where)
         elif command in ARGUMENTS:
             rules += ARGUMENTS[command]
-        elif command not in CLASS_OF or command == "transaction":
+        elif command == "transaction" or not (command in CLASS_OF or command in agent_commands.CLASS_OF):
             rules = _EVERY_STRING
         return self.value(arguments, (), _split(rules), where)
 
@@ -225,6 +229,8 @@ class _Sweep:
         """Apply one treatment; False when it does not concern this value."""
         if how == "string" and not isinstance(value, str):
             return False, value
+        if how == "key" and agent_commands.fingerprint(value) is not None:
+            return True, agent_commands.fingerprint(value)
         if how == "words" and isinstance(value, str):
             return self._command_line(value)
         if how == "exec" and isinstance(value, str):

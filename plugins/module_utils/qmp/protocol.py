@@ -11,7 +11,10 @@ server, subscribed    ``{"event": {"seq": 12, "event": "STOP", "data": {…}, "t
 
 Operations: ``status``; ``subscribe`` (``names`` or null for all, ``since`` a seq or null for now);
 ``qmp`` (``commands``: list of ``{"execute", "arguments"}``, ``allow_dangerous``, ``check``,
-``reason``, ``context``, ``timeout``).
+``reason``, ``context``, ``timeout``); ``guest``, the same for the guest's agent, with ``explain`` (the
+verdicts, nothing is sent), ``max_reply`` (bytes of one reply), ``wait_agent`` (until the agent has opened
+its port) and ``wait_exit`` (the one command is ``guest-exec``, and ``guest-exec-status`` follows until the
+program has ended: two decisions, two responses).
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ SOURCES = (
     "definition.defaults", "definition.networks", "definition.render", "definition.render_disks",
     "definition.render_networks", "definition.spelling", "definition.stored", "definition.values",
     "errors",
-    "guard.arguments", "guard.caller", "guard.canonical", "guard.commands", "guard.gate", "guard.judge", "guard.log",
-    "guard.names", "guard.record", "guard.redact",
+    "guard.agent", "guard.agent_commands", "guard.arguments", "guard.caller", "guard.canonical", "guard.commands",
+    "guard.gate", "guard.judge", "guard.log", "guard.names", "guard.record", "guard.redact",
     "host.accel", "host.commands", "host.files", "host.locks", "host.paths", "host.processes", "host.qemu",
     "qmp.protocol", "qmp.refusal",
-    "runner.daemon", "runner.emulator", "runner.libraries", "runner.report", "runner.server", "runner.service",
-    "runner.session",
+    "runner.agent", "runner.batch", "runner.daemon", "runner.emulator", "runner.guest", "runner.libraries",
+    "runner.reply", "runner.report", "runner.server", "runner.service", "runner.session",
 )  # fmt: skip
 _MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.

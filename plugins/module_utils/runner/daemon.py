@@ -28,6 +28,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmI
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
@@ -137,7 +138,8 @@ def _server(definition: Definition, paths: VmPaths, session: Session, facts: dic
     )
     gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
-    return Server(Service(session, gate, facts), session, hello)
+    agent = Agent(paths.agent_socket, session) if definition.intent.get("agent") else None
+    return Server(Service(session, gate, facts, agent), session, hello)
 
 
 async def _connect(
@@ -208,6 +210,7 @@ def _bury(paths: VmPaths, qemu: emulator.Emulator, session: Session) -> None:
     reason = shutdowns[-1].get("reason") if shutdowns else None
     files.write_json(paths.last_exit, {"status": status, "reason": reason, "time": time.time()})
     log.info("QEMU ended with status %d (%s)", status, reason or "no word from the guest")
-    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.vnc_socket, paths.status):
+    sockets = (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.agent_socket, paths.vnc_socket)
+    for path in (*sockets, paths.status):
         files.remove(path)
     locks.discard(paths.lock)

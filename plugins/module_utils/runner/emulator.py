@@ -73,6 +73,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
     with contextlib.ExitStack() as stack:
         monitor = stack.enter_context(_listen(paths.monitor_socket))
         direct = stack.enter_context(_listen(paths.direct_socket))
+        agent = stack.enter_context(_listen(paths.agent_socket)) if wanted["agent"] else None
         place = Place(
             name=definition.name,
             uuid=definition.uuid,
@@ -84,13 +85,13 @@ def start(definition: Definition, where: Layout) -> Emulator:
             vnc_socket=paths.vnc_socket,
             host_arch=os.uname().machine,
             disks=definition.files,
+            agent_fd=agent.fileno() if agent else None,
         )
         log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         stack.callback(os.close, log_fd)
         fcntl.flock(log_fd, fcntl.LOCK_EX)
-        popen = _spawn(
-            command_line(definition.intent, place), log_fd, (monitor.fileno(), direct.fileno()), paths.output
-        )
+        passed = tuple(listening.fileno() for listening in (monitor, direct, agent) if listening)
+        popen = _spawn(command_line(definition.intent, place), log_fd, passed, paths.output)
     return Emulator(popen, binary, accelerator, paths)
 
 
