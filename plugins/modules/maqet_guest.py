@@ -225,8 +225,8 @@ sent:
 error_code:
   description:
     - A stable word for what went wrong, one of V(invalid_command), V(invalid_option), V(policy_denied),
-      V(vm_not_found), V(vm_not_running), V(runner_unreachable), V(guest_agent_unavailable), V(guest_unreachable), V(guest_timeout),
-      V(guest_reply_too_large), V(guest_error), V(guest_exit), V(audit_failed).
+      V(vm_not_found), V(vm_not_running), V(runner_unreachable), V(guest_agent_unavailable),
+      V(guest_unreachable), V(guest_timeout), V(guest_reply_too_large), V(guest_error), V(guest_exit), V(audit_failed).
   type: str
   returned: on failure
 guest_class:
