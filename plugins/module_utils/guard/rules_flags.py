@@ -98,7 +98,9 @@ def _change_medium(arguments: _Arguments, case: Case, lifted: t.Callable[[str], 
 def _memory(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
     """memsave and pmemsave write as much as they are told to."""
     size = arguments.get("size")
-    if case.scope.output is None or not isinstance(size, int):
+    if not isinstance(size, int) or size <= 0:  # QEMU 7.2 dies of a negative one
+        return Refusal("flag", f"size: {size!r} is no number of bytes to save", "Give a number above 0.", final=True)
+    if case.scope.output is None:
         return None
     try:
         about = os.statvfs(case.scope.output)
