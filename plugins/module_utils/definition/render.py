@@ -43,7 +43,8 @@ class Place:
     """What rendering must know of the host.
 
     ``accel`` is kvm or tcg, proven already; the descriptors are listening sockets that QEMU inherits,
-    ``agent_fd`` only where there is an agent; ``host_arch`` is what ``platform.machine()`` says; ``disks`` are the files by disk name.
+    ``agent_fd`` only where there is an agent; ``host_arch`` is what ``platform.machine()`` says;
+    ``disks`` are the files by disk name.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
     ``renamed`` by option (kernel, initrd).
     """
