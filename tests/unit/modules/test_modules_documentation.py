@@ -95,7 +95,18 @@ DEFAULTS: dict[str, Options] = {
         "reason": "",
     },
     "maqet_vm_info": {"name": None, "timeout": 10},
-    "maqet_audit_info": {"vm": "required", "last": None},
+    "maqet_audit_info": {
+        "vm": "required",
+        "last": None,
+        "since": None,
+        "until": None,
+        "classes": None,
+        "decisions": None,
+        "users": None,
+        "commands": None,
+        "phases": None,
+        "witness": None,
+    },
 }
 
 
@@ -158,8 +169,9 @@ def misuse(given: t.Any, spec: Options, where: str) -> list[str]:
     ]
     for name, value in given.items():
         entry = spec.get(name, {})
-        if "choices" in entry and value not in entry["choices"]:
-            found.append(f"{where}{name}: {value!r} is no choice")
+        for one in value if isinstance(value, list) else [value]:
+            if "choices" in entry and one not in entry["choices"]:
+                found.append(f"{where}{name}: {one!r} is no choice")
         for item in value if isinstance(value, list) and "options" in entry else ():
             found += misuse(item, entry["options"], f"{where}{name}.")
     return found
