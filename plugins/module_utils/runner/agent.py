@@ -96,10 +96,6 @@ class Agent:
         error.details["sent"] = progress.sent
         raise error
 
-    async def close(self) -> None:
-        """Hang up."""
-        self._drop()
-
     async def _in_turn(
         self, command: str, arguments: t.Mapping[str, t.Any], max_reply: int, wait: bool, progress: _Progress
     ) -> t.Any:
@@ -117,7 +113,7 @@ class Agent:
                     return await self._value(command, line)
                 finally:
                     if not self._in_step:
-                        self._drop()
+                        self.drop()
 
     async def _demand_agent(self, signs: _Signs, wait: bool) -> None:
         """``guest_agent_unavailable``, or patience, unless something in the guest holds the port open."""
@@ -137,7 +133,9 @@ class Agent:
         self, command: str, arguments: t.Mapping[str, t.Any], max_reply: int, signs: _Signs
     ) -> t.Optional[bytes]:
         await signs.or_gone(self._send({"execute": command, **({"arguments": arguments} if arguments else {})}))
-        return await (self._silence(signs) if command in SILENT else signs.or_gone(self._line(command, max_reply)))
+        return await (
+            self._silence(command, signs) if command in SILENT else signs.or_gone(self._line(command, max_reply))
+        )
 
     async def _value(self, command: str, line: t.Optional[bytes]) -> t.Any:
         if line is None:
@@ -150,33 +148,44 @@ class Agent:
             self._in_step = False
             raise
 
-    async def _silence(self, signs: _Signs) -> t.Optional[bytes]:
+    async def _silence(self, command: str, signs: _Signs) -> t.Optional[bytes]:
         """The refusal of a command that answers nothing on success, or None.
 
-        The agent does one thing after another. So a second question that is answered says that the first
-        one is done; and so do the guest's own farewells, and the end of the port.
+        The agent does one thing after another. So a second question that is answered says that the first one is
+        done; and so does QEMU's word that the guest sleeps or ends. A port that is closed says that of a shutdown
+        only: drivers close it for a sleep that may yet fail, and when it opens again we have to ask again.
         """
         number = secrets.randbits(62)
-        await self._send(_sync(number))
+        last = signs.gone if command == "guest-shutdown" else signs.farewell
         told = asyncio.ensure_future(self._refusal_before(number))
-        farewell = asyncio.ensure_future(signs.farewell.wait())
-        gone = asyncio.ensure_future(signs.gone.wait())
+        others = [
+            asyncio.ensure_future(t.cast("t.Coroutine[t.Any, t.Any, t.Any]", work))
+            for work in (signs.farewell.wait(), last.wait(), self._again(number, signs))
+        ]
         try:
-            await asyncio.wait({told, farewell, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({told, *others}, return_when=asyncio.FIRST_COMPLETED)
             return told.result() if told.done() else None
-        except _Gone:
+        except _Gone:  # QEMU itself has ended
             return None
         finally:
-            await _cancel(told, farewell, gone)
+            await _cancel(told, *others)
 
     async def _refusal_before(self, number: int) -> t.Optional[bytes]:
+        await self._send(_sync(number))
         line = await self._line("guest-sync-delimited", _LARGE)
         return None if _answers(line, number) else line
+
+    async def _again(self, number: int, signs: _Signs) -> t.NoReturn:
+        """Put the second question again whenever the port has been opened anew."""
+        while True:
+            await signs.gone.wait()
+            await signs.opened.wait()
+            await self._send(_sync(number))
 
     async def _get_in_step(self) -> None:
         """Connected, and nothing of an earlier command is to come."""
         if self._streams is None or self._streams[0].at_eof():
-            self._drop()
+            self.drop()
             try:
                 self._streams = await asyncio.open_unix_connection(self._path)
             except OSError:
@@ -228,8 +237,8 @@ class Agent:
         except ConnectionError:
             raise _Gone() from None
 
-    def _drop(self) -> None:
-        """Hang up; what was not sent yet never is."""
+    def drop(self) -> None:
+        """Hang up; what was not sent yet never is. The next command connects again."""
         if self._streams is not None:
             self._streams[1].transport.abort()
         self._streams = None

@@ -276,12 +276,14 @@ def test_a_shutdown_has_no_answer_and_is_not_waited_for(local: Local, name: str,
     """The guest's end is the answer."""
     results = local.run(
         {"maqet_vm": {"name": name, "state": "running", **wanted}},
-        {"maqet_guest": {"vm": name, "command": "guest-suspend-disk", "wait_for_agent": True, "timeout": 120}},
+        {"maqet_guest": {"vm": name, "command": "guest-suspend-hybrid", "wait_for_agent": True, "timeout": 120}},
+        {"maqet_guest": {"vm": name, "command": "guest-suspend-disk", "timeout": 60}},
         {"maqet_guest": {"vm": name, "command": "guest-shutdown", "timeout": 60}},
-        {"maqet_vm": {"name": name, "wait_for": ["exit"]}},
+        {"maqet_vm": {"name": name, "state": "stopped"}},
     )
-    refused, down, after = results[1:]
-    assert refused["error_code"] == "guest_error", "a guest without a swap cannot sleep on disk, and the agent says so"
+    refused, failed, down, after = results[1:]
+    assert refused["error_code"] == "guest_error" and refused["changed"] is False
+    assert failed["error_code"] == "guest_error", "without a swap it cannot, but tries: the port closes and opens again"
     assert not down["failed"] and down["response"] is None, down
     assert down["decision"]["level"] == "warning" and any("guest-shutdown" in text for text in down["warnings"])
     assert after["vm"]["status"] == "stopped"
