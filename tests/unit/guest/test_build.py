@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.maqet.qemu.tests.guest.maqet_guest import busybox, cpio, main, packages
+from ansible_collections.maqet.qemu.tests.guest.maqet_guest import agent, busybox, cpio, main, packages
 from ansible_collections.maqet.qemu.tests.guest.maqet_guest.errors import GuestError
 
 
@@ -261,7 +261,7 @@ def test_an_output_that_is_a_file_is_named(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_an_agent_comes_along_when_asked(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main.agent, "members", lambda folder: [cpio.directory("lib/agent")])
+    monkeypatch.setattr(agent, "members", lambda folder: [cpio.directory("lib/agent")])
     main.build(build.output, "x86_64", "inputs 1", build.source, build.said.append, with_agent=True)
     assert build.source.asked == [
         "kernel",
