@@ -149,7 +149,7 @@ class Sweep:
             found = _EXEC.match(value)
             if found is None:
                 return False, value
-            self._hide(found.group(2), MIN_INCIDENTAL)
+            self._hide([found.group(2), *found.group(2).split()], MIN_INCIDENTAL)
             return True, f"{found.group(1)}<redacted:{len(found.group(2))}>"
         if how == "fingerprint" and isinstance(value, str):
             return True, _fingerprint(value)
@@ -211,6 +211,8 @@ class Sweep:
             if self._inside and inside is not None:
                 return found.group(1) + inside
             _USERINFO.sub(userinfo, found.group(2))  # for the passwords inside it
+            if inside is None:  # no JSON, so nobody knows what in it is a password
+                self._hide(re.split(r"[\"'{}:,\s]+", found.group(2)), MIN_INCIDENTAL)
             self._hide(found.group(2), MIN_INCIDENTAL)
             return f"{found.group(1)}<redacted:{len(found.group(2))}>"
 

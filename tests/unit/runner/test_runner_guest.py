@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
