@@ -127,9 +127,14 @@ ALLOW, DENY = {"guest-exec": "allow"}, {"guest-exec": "deny"}
         ([Layer("host", consent=False, classes=ALLOW)], False, True, "policy"),
         ([Layer("host", commands={"guest-exec": CommandRule(None, {"path": ("/bin/sh",)})})], True, True, "consent"),
         ([Layer("host", commands={"guest-exec": CommandRule("allow", {"path": ("/bin/sh",)})})], False, True, "policy"),
-        ([Layer("host", commands={"guest-exec": CommandRule("allow", {"path": ("/ls",)})})], True, False, "policy-arguments"),
+        (
+            [Layer("host", commands={"guest-exec": CommandRule("allow", {"path": ("/ls",)})})],
+            True,
+            False,
+            "policy-arguments",
+        ),
     ],
-)  # fmt: skip
+)
 def test_policies(layers: list[Layer], consent: bool, allowed: bool, rule: str) -> None:
     verdict = judge_guest("guest-exec", WHOLE["guest-exec"], consent, layers)
     assert (verdict.allowed, verdict.rule) == (allowed, rule), verdict

@@ -14,6 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Context, VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.tests.unit.guard.schemas import schema
 
 #: Every record has these, known or null.
 ALWAYS = """
