@@ -35,11 +35,14 @@ def bare_qemu(place: Place, disk: Path) -> t.Iterator[str]:
             *("qemu-system-x86_64", "-S", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"),
             *("-accel", "tcg", "-m", "64,slots=2,maxmem=512M", "-device", "VGA", "-device", "qemu-xhci,id=xhci"),
             *("-device", "pcie-root-port,id=rp1,chassis=1", "-device", "ide-cd,id=cd0"),
-            *("-blockdev", f"driver=file,node-name=d0f,filename={disk}"),
-            *("-blockdev", "driver=qcow2,node-name=d0,file=d0f", "-device", "virtio-blk-pci,drive=d0,id=vb0"),
+            *("-blockdev", f"driver=file,node-name=disk-d0-file,filename={disk}"),
+            *("-blockdev", "driver=qcow2,node-name=disk-d0,file=disk-d0-file"),
+            *("-device", "virtio-blk-pci,drive=disk-d0,id=d0"),
             *("-object", "authz-list,id=authz0,policy=deny", "-vnc", f"unix:{place.run}/vnc,password=on"),
-            *("-chardev", f"socket,id=qmp,fd={listener.fileno()},server=on,wait=off", "-mon", "qmp,mode=control"),
-            *("-chardev", f"file,id=ser0,path={place.run}/serial", "-serial", "chardev:ser0"),
+            *("-chardev", f"socket,id=maqet-monitor,fd={listener.fileno()},server=on,wait=off"),
+            *("-mon", "maqet-monitor,mode=control", "-mon", "maqet-direct,mode=control"),
+            *("-chardev", f"socket,id=maqet-direct,path={place.run}/direct,server=on,wait=off"),
+            *("-chardev", f"file,id=maqet-serial,path={place.run}/serial", "-serial", "chardev:maqet-serial"),
         ]
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[listener.fileno()]

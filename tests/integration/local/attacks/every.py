@@ -4,9 +4,22 @@
 
 from __future__ import annotations
 
+from ansible_collections.maqet.qemu.tests.integration.local.attacks import (
+    further_blocks,
+    further_files,
+    further_nets,
+    further_objects,
+)
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.proofs_files import FILES
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.proofs_powers import POWERS
 
 PROOFS = FILES + POWERS
-FURTHER = ()
+FURTHER = (
+    *(further_files.SPELLINGS + further_files.CHARDEVS),
+    *(further_nets.NETDEVS + further_nets.SERVERS + further_nets.MIGRATION),
+    *(further_blocks.HEADERS + further_blocks.NODES + further_blocks.FILENAMES),
+    *(further_blocks.STORED + further_blocks.EXPORTS),
+    *(further_objects.OBJECTS + further_objects.DEVICES + further_objects.QOM),
+    *(further_objects.TRACING + further_objects.RUNNER),
+)
 ATTACKS = PROOFS + FURTHER

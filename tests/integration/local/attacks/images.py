@@ -43,7 +43,9 @@ def _extension(kind: int, value: bytes) -> bytes:
     return struct.pack(">II", kind, len(value)) + value.ljust(-(-len(value) // 8) * 8, b"\0")
 
 
-def qcow2(name: str, backing: str = "", backing_format: str = "raw", data_file: str = "", where: str = "<disks>") -> Prepare:
+def qcow2(
+    name: str, backing: str = "", backing_format: str = "raw", data_file: str = "", where: str = "<disks>"
+) -> Prepare:
     """Prepare such an image among the VM's own, as a guest or a download could have brought it."""
 
     def prepare(place: Place) -> None:
@@ -60,7 +62,7 @@ def qed(name: str, backing: str) -> Prepare:
         text = place.fill(backing).encode()
         header = struct.pack(
             "<4sIIIQQQQQII",
-            *(b"QED\0", _CLUSTER, 4, 1, 1 | 4, 0, 0, _CLUSTER, _SIZE, 72, len(text)),
+            *(b"QED\0", _CLUSTER, 4, 1, 1 | 4, 0, 0, _CLUSTER, _SIZE, 64, len(text)),
         )
         _put(place, f"<disks>/{name}", (header + text).ljust(_CLUSTER, b"\0") + b"\0" * 4 * _CLUSTER)
 

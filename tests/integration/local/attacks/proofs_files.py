@@ -91,7 +91,7 @@ FILES = (
                         {
                             "type": "blockdev-snapshot-sync",
                             "data": {
-                                "node-name": "d0",
+                                "node-name": "disk-d0",
                                 "snapshot-node-name": "p09",
                                 "snapshot-file": "<victim>/target",
                                 "format": "qcow2",
@@ -204,7 +204,7 @@ FILES = (
                 "drive-mirror",
                 {
                     "job-id": "j24",
-                    "device": "d0",
+                    "device": "disk-d0",
                     "target": "json:"
                     + json.dumps({"driver": "raw", "file": {"driver": "file", "filename": "<victim>/target"}}),
                     "mode": "existing",

@@ -119,6 +119,10 @@ def one(
 # --- effects -----------------------------------------------------------------------------------------------------
 
 
+#: How QEMU refuses what does not fit its schema: that shows nothing.
+_MALFORMED = ("is unexpected", "is missing", "Invalid parameter", "does not accept value", "CommandNotFound")
+
+
 def accepted(seen: Seen) -> bool:
     """QEMU took every step."""
     return not seen.dead and not any(seen.refused)
@@ -128,7 +132,10 @@ def reaches(*words: str) -> Effect:
     """QEMU refused it for want of something in the world, which shows that it went as far as trying."""
 
     def effect(seen: Seen) -> bool:
-        return accepted(seen) or any(word in str(reply) for reply in seen.replies for word in words)
+        replies = [str(reply) for reply in seen.replies]
+        if any(word in reply for reply in replies for word in _MALFORMED):
+            return False
+        return accepted(seen) or any(word in reply for reply in replies for word in words)
 
     return effect
 

@@ -1,0 +1,443 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Attacks of our own through objects, devices, QOM, tracing, and on the runner's own channels."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.maqet.qemu.tests.integration.local.attacks.table import (
+    MARK,
+    Attack,
+    Step,
+    accepted,
+    made,
+    one,
+    original,
+    overwritten,
+    reaches,
+    shadow,
+    told,
+)
+
+#: Chardevs of the guarded VM that belong to its runner. A bare QEMU has others.
+MONITOR, DIRECT, SERIAL = "maqet-monitor", "maqet-direct", "maqet-serial"
+NOT_OURS = "a bare QEMU has no channels of a runner"
+
+
+def _object(name: str, kinds: str, kind: str, properties: dict[str, t.Any], effect: t.Any, **more: t.Any) -> Attack:
+    return one(name, kinds, "object-add", {"qom-type": kind, "id": name, **properties}, effect, **more)
+
+
+_MEMORY: dict[str, t.Any] = {"size": 1 << 20, "mem-path": "<victim>/ram"}
+
+OBJECTS = (
+    _object(
+        "o-rng-random", "path-read host-device", "rng-random", {"filename": "<victim>/shadow"}, accepted, prepare=shadow
+    ),
+    _object(
+        "o-secret-file-base64",
+        "path-read",
+        "secret",
+        {"file": "<victim>/shadow", "format": "base64"},
+        reaches("Base64"),
+        prepare=shadow,
+    ),
+    _object("o-keyring", "secret-ref", "secret_keyring", {"serial": 1}, reaches("key", "keyring", "Unable")),
+    _object(
+        "o-mem-readonly",
+        "path-rw object-add{memory-backend-file}",
+        "memory-backend-file",
+        {**_MEMORY, "readonly": True, "share": False},
+        reaches("open", "No such"),
+    ),
+    _object(
+        "o-mem-discard",
+        "object-add{memory-backend-file}",
+        "memory-backend-file",
+        {**_MEMORY, "discard-data": True, "share": True},
+        made("<victim>/ram"),
+    ),
+    _object("o-mem-folder", "path-rw", "memory-backend-file", {"size": 1 << 20, "mem-path": "<victim>"}, accepted),
+    _object(
+        "o-mem-devmem",
+        "path-rw",
+        "memory-backend-file",
+        {"size": 1 << 20, "mem-path": "/dev/mem", "share": True},
+        reaches("map", "open", "mem", "size"),
+    ),
+    _object(
+        "o-tls-dir",
+        "path-read",
+        "tls-creds-x509",
+        {"dir": "<victim>", "endpoint": "server"},
+        reaches("ca-cert", "CA cert", "Unable", "Missing"),
+    ),
+    _object(
+        "o-tls-unverified",
+        "tls-creds-x509.verify-peer",
+        "tls-creds-x509",
+        {"dir": "<allowed>", "endpoint": "server", "verify-peer": False},
+        reaches("ert", "Missing"),
+    ),
+    _object(
+        "o-tls-psk",
+        "path-read",
+        "tls-creds-psk",
+        {"dir": "<victim>", "endpoint": "server"},
+        reaches("psk", "Unable", "Missing", "No such"),
+    ),
+    _object("o-tls-anon", "path-read", "tls-creds-anon", {"dir": "<victim>", "endpoint": "server"}, accepted),
+    _object(
+        "o-authz-listfile",
+        "path-read policy",
+        "authz-listfile",
+        {"filename": "<victim>/shadow"},
+        "a module that Debian does not install",
+        prepare=shadow,
+    ),
+    _object("o-authz-list-allow", "policy authz-list.policy", "authz-list", {"policy": "allow"}, accepted),
+    _object("o-authz-simple", "policy", "authz-simple", {"identity": "CN=mallory"}, accepted),
+    _object("o-authz-pam", "policy", "authz-pam", {"service": "login"}, "a module that Debian does not install"),
+    _object(
+        "o-input-linux",
+        "host-device object-add{input-linux}.grab_all",
+        "input-linux",
+        {"evdev": "/dev/input/event0", "grab_all": True},
+        reaches("open", "No such"),
+    ),
+    _object(
+        "o-input-barrier",
+        "net-connect",
+        "input-barrier",
+        {"name": "x", "server": "127.0.0.1", "port": "<port>"},
+        reaches("onnect"),
+    ),
+    _object("o-can-host", "host-device", "can-host-socketcan", {"if": "can0", "canbus": "c0"}, reaches("not found")),
+    _object("o-dbus-vmstate", "uri-net", "dbus-vmstate", {"addr": "unix:path=<run>/bus"}, reaches("onnect", "Failed")),
+    _object("o-monitor-qmp", "monitor", "monitor-qmp", {"chardev": "maqet-serial"}, "monitor-qmp is younger than QEMU 7.2"),
+    _object("o-monitor-hmp", "monitor", "monitor-hmp", {"chardev": "maqet-serial"}, "monitor-hmp is younger than QEMU 7.2"),
+    _object("o-qtest-ours", "monitor", "qtest", {"chardev": SERIAL}, NOT_OURS),
+    _object("o-remote-object", "fd", "x-remote-object", {"fd": "0", "devid": "d0"}, lambda seen: seen.dead),
+    _object(
+        "o-vfio-user",
+        "path-connect",
+        "x-vfio-user-server",
+        {"socket": {"type": "unix", "path": "<run>/vfu"}, "device": "d0"},
+        reaches("vfio", "server"),
+    ),
+    _object(
+        "o-filter-dump-proc",
+        "path-write",
+        "filter-dump",
+        {"netdev": "none", "file": "/proc/self/mem"},
+        reaches("netdev", "none"),
+    ),
+    _object("o-iommufd", "fd", "iommufd", {"fd": "3"}, "iommufd is younger than QEMU 7.2"),
+    _object(
+        "o-sev",
+        "path-read host-device",
+        "sev-guest",
+        {"cbitpos": 47, "reduced-phys-bits": 1, "dh-cert-file": "<victim>/shadow"},
+        accepted,
+        prepare=shadow,
+    ),
+    one(
+        "o-typo",
+        "unknown-field",
+        "object-add",
+        {"qom-type": "iothread", "id": "ot", "file": "<victim>/shadow"},
+        "QEMU refuses it too",
+    ),
+    one(
+        "o-props",
+        "unknown-field",
+        "object-add",
+        {"qom-type": "secret", "id": "op", "props": {"file": "<victim>/s"}},
+        "QEMU refuses it too",
+    ),
+)
+
+
+def _device(name: str, kinds: str, driver: str, properties: dict[str, t.Any], effect: t.Any, **more: t.Any) -> Attack:
+    return one(
+        name, f"device_props {kinds}", "device_add", {"driver": driver, "id": name, **properties}, effect, **more
+    )
+
+
+DEVICES = (
+    _device(
+        "d-romfile-net",
+        "path-read",
+        "virtio-net-pci",
+        {"bus": "rp1", "romfile": "<victim>/shadow"},
+        accepted,
+        prepare=shadow,
+    ),
+    _device(
+        "d-romfile-alias",
+        "path-read",
+        "virtio-net",
+        {"bus": "rp1", "romfile": "<victim>/shadow"},
+        accepted,
+        prepare=shadow,
+    ),
+    _device(
+        "d-romfile-spelling",
+        "path-read",
+        "virtio-rng-pci",
+        {"bus": "rp1", "ROMFILE": "<victim>/shadow"},
+        "QEMU refuses it too",
+    ),
+    _device(
+        "d-pcap",
+        "path-write",
+        "usb-tablet",
+        {"bus": "xhci.0", "pcap": "<victim>/target"},
+        overwritten("<victim>/target"),
+        prepare=original,
+    ),
+    _device(
+        "d-usb-mtp",
+        "path-rw device_add.readonly",
+        "usb-mtp",
+        {"bus": "xhci.0", "rootdir": "<victim>", "readonly": False},
+        accepted,
+    ),
+    _device(
+        "d-loader",
+        "path-read deny_drivers",
+        "loader",
+        {"file": "<victim>/shadow", "addr": 0},
+        reaches("hotplugged"),
+        prepare=shadow,
+    ),
+    _device(
+        "d-guest-loader",
+        "path-read deny_drivers",
+        "guest-loader",
+        {"kernel": "<victim>/shadow", "addr": 0},
+        reaches("hotplug", "guest-loader", "device tree"),
+        prepare=shadow,
+    ),
+    _device("d-loader-data", "deny_drivers", "loader", {"addr": 0, "data": 1, "data-len": 4}, reaches("hotplugged")),
+    _device(
+        "d-vfio",
+        "host-device deny_drivers",
+        "vfio-pci",
+        {"bus": "rp1", "host": "0000:00:00.0"},
+        reaches("vfio", "No such"),
+    ),
+    _device(
+        "d-vfio-sysfs",
+        "host-device",
+        "vfio-pci",
+        {"bus": "rp1", "sysfsdev": "/sys/bus/pci/devices/0000:00:00.0"},
+        reaches("vfio", "iommu", "No such"),
+    ),
+    _device(
+        "d-usb-host",
+        "host-device",
+        "usb-host",
+        {"bus": "xhci.0", "vendorid": 1, "productid": 2},
+        reaches("usb", "driver", "model"),
+    ),
+    _device(
+        "d-input-host",
+        "host-device",
+        "virtio-input-host-pci",
+        {"bus": "rp1", "evdev": "/dev/input/event0"},
+        reaches("open", "No such"),
+    ),
+    _device(
+        "d-vhost-vsock", "host-device fd", "vhost-vsock-pci", {"bus": "rp1", "guest-cid": 3}, reaches("vhost", "open")
+    ),
+    _device(
+        "d-vhost-user",
+        "ref",
+        "vhost-user-fs-pci",
+        {"bus": "rp1", "chardev": "maqet-serial", "tag": "x"},
+        reaches("chardev", "use", "vhost"),
+    ),
+    _device("d-ivshmem", "deny_drivers", "ivshmem-plain", {"bus": "rp1", "memdev": "none"}, reaches("memdev", "none")),
+    _device(
+        "d-hv-syndbg",
+        "net-connect deny_drivers",
+        "hv-syndbg",
+        {"host_ip": "127.0.0.1", "host_port": 9},
+        reaches("yndbg", "hotplug", "pluggable", "model"),
+    ),
+    _device("d-ccid", "path-read", "ccid-card-emulated", {"db": "<victim>"}, reaches("ccid", "bus", "driver")),
+    _device(
+        "d-ipmi", "path-read", "ipmi-bmc-sim", {"sdrfile": "<victim>/shadow"}, reaches("pluggable"), prepare=shadow
+    ),
+    _device(
+        "d-nested-props",
+        "device_props",
+        "virtio-rng-pci",
+        {"bus": {"romfile": "<victim>/shadow"}},
+        reaches("hotplugging"),
+    ),
+    _device(
+        "d-experimental", "device_add.x-*", "virtio-rng-pci", {"bus": "rp1", "x-pcie-lnksta-dllla": False}, accepted
+    ),
+    _device(
+        "d-share-rw",
+        "device_add.share-rw",
+        "virtio-blk-pci",
+        {"bus": "rp1", "drive": "disk-d0", "share-rw": True},
+        reaches("use", "drive", "Failed"),
+    ),
+    one(
+        "d-driver-missing",
+        "device_props",
+        "device_add",
+        {"id": "dm", "romfile": "<victim>/shadow"},
+        "QEMU refuses it too",
+    ),
+    one(
+        "d-driver-list",
+        "device_props",
+        "device_add",
+        {"driver": ["loader"], "file": "<victim>/shadow"},
+        "QEMU refuses it too",
+    ),
+)
+
+
+def _get(name: str, path: str, prop: str, effect: t.Any = None) -> Attack:
+    """A secret's clear text by another spelling of its place."""
+    return Attack(
+        name,
+        "qom secret",
+        (
+            Step("object-add", {"qom-type": "secret", "id": name, "data": f"x{MARK}"}, "setup"),
+            Step("qom-get", {"path": path, "property": prop}),
+        ),
+        effect or told(),
+        "path property",
+    )
+
+
+QOM = (
+    _get("q-short-path", "q-short-path", "data"),
+    _get("q-doubled", "/objects//q-doubled", "data", "QEMU knows no doubled slash here"),
+    one(
+        "q-set-object",
+        "qom qom-value",
+        "qom-set",
+        {"path": "/machine", "property": "dumpdtb", "value": "<victim>/dtb"},
+        accepted,
+    ),
+    one(
+        "q-set-kernel",
+        "qom qom-value path-read",
+        "qom-set",
+        {"path": "/machine", "property": "kernel", "value": "<victim>/shadow"},
+        accepted,
+    ),
+    one(
+        "q-set-firmware",
+        "qom",
+        "qom-set",
+        {"path": "/machine", "property": "firmware", "value": "<victim>/x"},
+        accepted,
+    ),
+    one("q-set-partial", "qom policy", "qom-set", {"path": "authz0", "property": "policy", "value": "allow"}, accepted),
+    one(
+        "q-set-rules",
+        "qom policy",
+        "qom-set",
+        {"path": "/objects/authz0", "property": "rules", "value": [{"match": "*", "policy": "allow"}]},
+        reaches("rules", "expected"),
+    ),
+    one("q-get-romfile", "qom", "qom-get", {"path": "/machine/peripheral/d0", "property": "romfile"}, accepted),
+    one("q-list-get", "qom", "qom-list-get", {"paths": ["/objects"]}, "qom-list-get is younger than QEMU 7.2"),
+    one(
+        "q-list-kills",
+        "introspect",
+        "qom-list-properties",
+        {"typename": "colo-compare"},
+        lambda seen: seen.dead,
+        consent=True,
+    ),
+)
+
+TRACING = (
+    one(
+        "r-everything",
+        "trace-event-set-state.name",
+        "trace-event-set-state",
+        {"name": "*", "enable": True},
+        reaches("is disabled"),
+    ),
+    one(
+        "r-monitor",
+        "trace-event-set-state.name",
+        "trace-event-set-state",
+        {"name": "monitor_*", "enable": True},
+        accepted,
+    ),
+    one(
+        "r-qmp-mark",
+        "trace-event-set-state.name",
+        "trace-event-set-state",
+        {"name": "?andle_qmp_command", "enable": True},
+        reaches("unknown"),
+    ),
+)
+
+RUNNER = (
+    one("u-remove-direct", "monitor", "chardev-remove", {"id": DIRECT}, NOT_OURS),
+    one("u-remove-monitor", "monitor", "chardev-remove", {"id": MONITOR}, NOT_OURS),
+    one(
+        "u-change-monitor",
+        "monitor chardev-change",
+        "chardev-change",
+        {"id": MONITOR, "backend": {"type": "null", "data": {}}},
+        NOT_OURS,
+    ),
+    one(
+        "u-change-serial",
+        "chardev-change",
+        "chardev-change",
+        {"id": SERIAL, "backend": {"type": "null", "data": {}}},
+        NOT_OURS,
+    ),
+    one("u-yank-monitor", "monitor", "yank", {"instances": [{"type": "chardev", "id": MONITOR}]}, NOT_OURS),
+    one("u-yank-direct", "monitor", "yank", {"instances": [{"type": "chardev", "id": DIRECT}]}, NOT_OURS),
+    one("u-remove-fd", "fd", "remove-fd", {"fdset-id": 1}, reaches("fdset", "descriptor")),
+    one("u-closefd", "fd", "closefd", {"fdname": "mine"}, reaches("descriptor")),
+    one("u-break", "monitor", "chardev-send-break", {"id": MONITOR}, NOT_OURS),
+    one("u-frontend", "ref monitor", "device_add", {"driver": "pci-serial", "id": "uf", "chardev": MONITOR}, NOT_OURS),
+    one(
+        "u-mux",
+        "ref monitor",
+        "chardev-add",
+        {"id": "um", "backend": {"type": "mux", "data": {"chardev": DIRECT}}},
+        NOT_OURS,
+    ),
+    one("u-capabilities", "monitor", "qmp_capabilities", {"enable": ["oob"]}, NOT_OURS),
+    one(
+        "u-display-reload",
+        "host-net",
+        "display-reload",
+        {"type": "vnc", "tls-certs": True},
+        reaches("vnc", "tls", "TLS"),
+    ),
+    Attack(
+        "u-limits",
+        "balloon.value block_set_io_throttle",
+        (
+            Step("balloon", {"value": 1}),
+            Step(
+                "block_set_io_throttle",
+                {"id": "d0", "bps": 1, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0},
+            ),
+        ),
+        reaches("balloon"),
+        "",
+    ),
+    one("u-shrink", "block_resize.size", "block_resize", {"node-name": "disk-d0", "size": 512}, reaches("shrink", "Shrink")),
+    one("u-shrink-to-nothing", "block_resize.size", "block_resize", {"node-name": "disk-d0", "size": 0}, reaches("hrink")),
+)
