@@ -140,7 +140,7 @@ HEADERS = (
 
 NODES = (
     _add("b-nested", "node-ref path-rw", _nested(6), accepted, prepare=shadow),
-    _add("b-nested-quorum", "node-ref path-rw", _nested_under_quorum(), accepted, prepare=shadow),
+    _add("b-nested-quorum", "node-ref path-rw", _nested_under_quorum(), accepted, prepare=files(shadow="x" * 65536)),
     _add(
         "b-nested-blkverify",
         "node-ref",
@@ -547,7 +547,12 @@ EXPORTS = (
         "e-vhost-user",
         "path-listen",
         "block-export-add",
-        {"type": "vhost-user-blk", "id": "ev", "node-name": "disk-d0", "addr": {"type": "unix", "path": "<victim>/target"}},
+        {
+            "type": "vhost-user-blk",
+            "id": "ev",
+            "node-name": "disk-d0",
+            "addr": {"type": "unix", "path": "<victim>/target"},
+        },
         accepted,
         prepare=original,
     ),

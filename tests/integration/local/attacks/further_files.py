@@ -33,7 +33,9 @@ def _dump(name: str, filename: str, effect: t.Any, **more: t.Any) -> Attack:
 
 
 def _hard_link(place: Place) -> None:
-    os.link(place.victim / "target", place.allowed / "hard.bin")
+    link = place.allowed / "hard.bin"
+    link.unlink(missing_ok=True)
+    os.link(place.victim / "target", link)
 
 
 def _symlinked_folder(place: Place) -> None:

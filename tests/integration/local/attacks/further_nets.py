@@ -106,7 +106,9 @@ NETDEVS = (
     _netdev(
         "n-vhost-vdpa", "host-device", {"type": "vhost-vdpa", "vhostdev": "/dev/vhost-vdpa-0"}, reaches("vdpa", "open")
     ),
-    _netdev("n-vhost-user", "ref host-net", {"type": "vhost-user", "chardev": "maqet-serial"}, reaches("chardev", "socket")),
+    _netdev(
+        "n-vhost-user", "ref host-net", {"type": "vhost-user", "chardev": "maqet-serial"}, reaches("chardev", "socket")
+    ),
     _netdev("n-tftp", "path-read", {"type": "user", "restrict": True, "tftp": "/etc"}, accepted),
     _netdev("n-smb", "path-read exec", {"type": "user", "restrict": True, "smb": "/etc"}, reaches("smb")),
     _netdev(

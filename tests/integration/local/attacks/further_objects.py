@@ -115,8 +115,12 @@ OBJECTS = (
     ),
     _object("o-can-host", "host-device", "can-host-socketcan", {"if": "can0", "canbus": "c0"}, reaches("not found")),
     _object("o-dbus-vmstate", "uri-net", "dbus-vmstate", {"addr": "unix:path=<run>/bus"}, reaches("onnect", "Failed")),
-    _object("o-monitor-qmp", "monitor", "monitor-qmp", {"chardev": "maqet-serial"}, "monitor-qmp is younger than QEMU 7.2"),
-    _object("o-monitor-hmp", "monitor", "monitor-hmp", {"chardev": "maqet-serial"}, "monitor-hmp is younger than QEMU 7.2"),
+    _object(
+        "o-monitor-qmp", "monitor", "monitor-qmp", {"chardev": "maqet-serial"}, "monitor-qmp is younger than QEMU 7.2"
+    ),
+    _object(
+        "o-monitor-hmp", "monitor", "monitor-hmp", {"chardev": "maqet-serial"}, "monitor-hmp is younger than QEMU 7.2"
+    ),
     _object("o-qtest-ours", "monitor", "qtest", {"chardev": SERIAL}, NOT_OURS),
     _object("o-remote-object", "fd", "x-remote-object", {"fd": "0", "devid": "d0"}, lambda seen: seen.dead),
     _object(
@@ -388,8 +392,8 @@ TRACING = (
 )
 
 RUNNER = (
-    one("u-remove-direct", "monitor", "chardev-remove", {"id": DIRECT}, NOT_OURS),
-    one("u-remove-monitor", "monitor", "chardev-remove", {"id": MONITOR}, NOT_OURS),
+    one("u-remove-direct", "monitor", "chardev-remove", {"id": DIRECT}, reaches("busy", "in use")),
+    one("u-remove-monitor", "monitor", "chardev-remove", {"id": MONITOR}, reaches("busy", "in use")),
     one(
         "u-change-monitor",
         "monitor chardev-change",
@@ -404,12 +408,24 @@ RUNNER = (
         {"id": SERIAL, "backend": {"type": "null", "data": {}}},
         NOT_OURS,
     ),
-    one("u-yank-monitor", "monitor", "yank", {"instances": [{"type": "chardev", "id": MONITOR}]}, NOT_OURS),
-    one("u-yank-direct", "monitor", "yank", {"instances": [{"type": "chardev", "id": DIRECT}]}, NOT_OURS),
+    one(
+        "u-yank-monitor",
+        "monitor",
+        "yank",
+        {"instances": [{"type": "chardev", "id": MONITOR}]},
+        lambda seen: seen.dead or accepted(seen),
+    ),
+    one("u-yank-direct", "monitor", "yank", {"instances": [{"type": "chardev", "id": DIRECT}]}, accepted),
     one("u-remove-fd", "fd", "remove-fd", {"fdset-id": 1}, reaches("fdset", "descriptor")),
     one("u-closefd", "fd", "closefd", {"fdname": "mine"}, reaches("descriptor")),
-    one("u-break", "monitor", "chardev-send-break", {"id": MONITOR}, NOT_OURS),
-    one("u-frontend", "ref monitor", "device_add", {"driver": "pci-serial", "id": "uf", "chardev": MONITOR}, NOT_OURS),
+    one("u-break", "monitor", "chardev-send-break", {"id": MONITOR}, accepted),
+    one(
+        "u-frontend",
+        "ref monitor",
+        "device_add",
+        {"driver": "pci-serial", "id": "uf", "bus": "rp1", "chardev": MONITOR},
+        reaches("in use", "can't find"),
+    ),
     one(
         "u-mux",
         "ref monitor",
@@ -438,6 +454,18 @@ RUNNER = (
         reaches("balloon"),
         "",
     ),
-    one("u-shrink", "block_resize.size", "block_resize", {"node-name": "disk-d0", "size": 512}, reaches("shrink", "Shrink")),
-    one("u-shrink-to-nothing", "block_resize.size", "block_resize", {"node-name": "disk-d0", "size": 0}, reaches("hrink")),
+    one(
+        "u-shrink",
+        "block_resize.size",
+        "block_resize",
+        {"node-name": "disk-d0", "size": 512},
+        reaches("shrink", "Shrink"),
+    ),
+    one(
+        "u-shrink-to-nothing",
+        "block_resize.size",
+        "block_resize",
+        {"node-name": "disk-d0", "size": 0},
+        reaches("hrink"),
+    ),
 )

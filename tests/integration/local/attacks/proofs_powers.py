@@ -22,7 +22,6 @@ from ansible_collections.maqet.qemu.tests.integration.local.attacks.table import
     listens,
     made,
     one,
-    overwritten,
     shadow,
     told,
 )
