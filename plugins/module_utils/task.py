@@ -9,10 +9,20 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import masked
 
 # Filled in by our action plugin: who runs which task from where. Asserted by the controller, recorded as such.
 CONTEXT = "_context"
 HIDDEN: dict[str, t.Any] = {CONTEXT: {"type": "dict"}}
+
+
+class _Module(AnsibleModule):  # type: ignore[misc]
+    """Ansible's module, which is silent about options that it refuses itself."""
+
+    def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
+        """Fail without repeating the options unless told to: a misspelt one may hold a password that no spec knows."""
+        super().fail_json(msg, **{"invocation": {"module_args": {}}, **kwargs})
+        raise AssertionError("fail_json returned")
 
 
 class Task:
@@ -48,25 +58,32 @@ class Task:
         An option with ``no_log`` keeps its values out of syslog, but would also have Ansible mask every
         answer that contains one of them, however harmless: once we know better, that set is replaced.
         """
-        self._module.no_log_values = {secret for secret in secrets if secret}
+        self._hidden = frozenset(secret for secret in secrets if secret)
+        self._module.no_log_values = set(self._hidden)
         self._shown = {**self.params, **shown}
 
     def warn(self, text: str) -> None:
         """A warning that the user sees under the task."""
-        self._module.warn(text)
+        self._module.warn(masked(text, self._hidden))
 
     def exit(self, result: t.Mapping[str, t.Any]) -> t.NoReturn:
         """The end of a task that did what it should."""
-        self._module.exit_json(**result, invocation=self._invocation())
+        self._module.exit_json(**self._masked(result), invocation=self._invocation())
         raise AssertionError("exit_json returned")
 
     def fail(self, error: MaqetError) -> t.NoReturn:
         """The end of a task that did not: the message, its stable word, and what had happened so far."""
-        details = {"changed": False, **error.details}
-        self._module.fail_json(msg=str(error), error_code=error.error_code, invocation=self._invocation(), **details)
+        details = {"changed": False, **self._masked(error.details)}
+        text = masked(str(error), self._hidden)
+        self._module.fail_json(msg=text, error_code=error.error_code, invocation=self._invocation(), **details)
         raise AssertionError("fail_json returned")
 
     _shown: t.Optional[dict[str, t.Any]] = None
+    _hidden: frozenset[str] = frozenset()
+
+    def _masked(self, result: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """Ansible masks whole secrets; quotations of them and pieces are for us to find."""
+        return t.cast("dict[str, t.Any]", masked(dict(result), self._hidden) if self._hidden else dict(result))
 
     def _invocation(self) -> dict[str, t.Any]:
         shown = dict(self.params if self._shown is None else self._shown)
@@ -77,7 +94,7 @@ class Task:
 def run(spec: t.Mapping[str, t.Any], body: t.Callable[[Task], t.Mapping[str, t.Any]], **rules: t.Any) -> None:
     """Run ``body`` as a module with ``spec``: every module's error boundary. ``rules`` are AnsibleModule's own."""
     os.umask(0o077)  # whatever the login's: what we make is nobody else's to read
-    task = Task(AnsibleModule(argument_spec={**spec, **HIDDEN}, supports_check_mode=True, **rules))
+    task = Task(_Module(argument_spec={**spec, **HIDDEN}, supports_check_mode=True, **rules))
     try:
         result = body(task)
     except (MaqetError, OSError) as error:

@@ -61,9 +61,9 @@ options:
         type: dict
   allow_dangerous:
     description:
-      - Consent to commands that are refused without it, such as C(human-monitor-command), C(inject-nmi) and the
-        unstable ones whose names begin with C(x-).
-      - Commands that can reach the host's programs, files and network are refused with and without it.
+      - Consent to commands that are refused without it, such as C(human-monitor-command), C(inject-nmi), those that
+        give away what the guest holds, and the unstable ones whose names begin with C(x-).
+      - It counts only while the policy of the host lets it, and never opens files, addresses or programs of the host.
     type: bool
     default: false
   mode:
@@ -90,6 +90,34 @@ options:
       - Why you do this, for the audit record, for instance a ticket number.
     type: str
     default: ''
+  explain:
+    description:
+      - Judge the commands and return the verdicts under RV(decision) or RV(decisions), without sending, recording or
+        failing anything, also where the verdict is no.
+      - A verdict of V(deny) says under RV(decision.remedy) and RV(decision.allow_with) what would have to change.
+    type: bool
+    default: false
+  policy:
+    description:
+      - A policy for this task, which narrows what the policy of the host allows and can never widen it.
+      - It takes the keys C(consent), C(roots), C(net), C(devices), C(classes) and C(commands) of the host's policy.
+      - An empty dictionary takes nothing away.
+    type: dict
+  witness:
+    description:
+      - The C(seq) and C(hash) of a record that an earlier task returned under RV(audit), for the same virtual machine.
+      - Before anything is sent, the audit log must still hold that very record; otherwise the task fails with
+        C(audit_tampered). This is how the controller notices that a log was cut off or rewritten.
+    type: dict
+    suboptions:
+      seq:
+        description: The record's number.
+        type: int
+        required: true
+      hash:
+        description: The record's hash.
+        type: str
+        required: true
 seealso:
   - module: maqet.qemu.maqet_vm
   - module: maqet.qemu.maqet_vm_info
@@ -131,6 +159,37 @@ EXAMPLES = r"""
       command-line: info registers
     allow_dangerous: true
 
+- name: Ask what the guard would say, and what would have to change
+  maqet.qemu.maqet_qmp:
+    vm: demo
+    command: nbd-server-start
+    arguments:
+      addr:
+        type: inet
+        data:
+          host: 127.0.0.1
+          port: "10809"
+    explain: true
+  register: verdict
+
+- name: Look at a VM, with a promise to do no more than that
+  maqet.qemu.maqet_qmp:
+    vm: demo
+    command: query-block
+    policy:
+      classes:
+        guest: deny
+        availability: deny
+  register: looked
+
+- name: Go on only if nobody has touched the audit log since
+  maqet.qemu.maqet_qmp:
+    vm: demo
+    command: query-status
+    witness:
+      seq: "{{ looked.audit[-1].seq }}"
+      hash: "{{ looked.audit[-1].hash }}"
+
 - name: Press the power button of a VM whose runner is gone
   maqet.qemu.maqet_qmp:
     vm: demo
@@ -159,9 +218,22 @@ decision:
     class: {description: 'The power of the command, from V(read) to V(host-exec).', type: str, returned: always}
     rule: {description: The rule that decided., type: str, returned: always}
     reason: {description: The rule in words., type: str, returned: always}
-    level: {description: V(warning) for commands that can hurt the guest's availability or needed consent., type: str,
-      returned: always}
-  sample: {"decision": "allow", "class": "read", "rule": "class:read", "reason": "reads state", "level": "info"}
+    level:
+      description: V(warning) for commands that can hurt the guest's availability, reach the host, or needed consent.
+      type: str
+      returned: always
+    also: {description: Further classes whose powers the arguments use., type: list, elements: str, returned: when any}
+    role: {description: The role that the host's policy gives to who asked., type: str, returned: when there is one}
+    layer: {description: 'Whose policy decided: V(host), V(vm) or V(task).', type: str, returned: when one did}
+    mode: {description: V(permissive) if the host's policy only says what it would deny., type: str, returned: then}
+    remedy: {description: What the caller can do., type: str, returned: when denied}
+    allow_with:
+      description: What would allow it. Either C(allow_dangerous) or, under C(policy), what to add to the host's policy.
+      type: dict
+      returned: when denied, and something would
+    opens: {description: The files that are opened for QEMU., type: list, elements: dict, returned: when any}
+  sample: {"decision": "allow", "class": "read", "rule": "class-read", "reason": "the class read is allowed",
+    "level": "info", "role": "admin"}
 decisions:
   description: The guard's verdicts on all of O(commands).
   type: list
@@ -181,7 +253,7 @@ error_code:
   description:
     - A stable word for what went wrong, one of V(invalid_command), V(policy_denied), V(vm_not_found),
       V(vm_not_running), V(runner_unreachable), V(socket_not_found), V(vm_busy), V(qmp_error), V(qmp_timeout),
-      V(wait_timeout), V(audit_failed).
+      V(wait_timeout), V(audit_failed), V(audit_tampered), V(file_refused).
   type: str
   returned: on failure
 qmp_class:
@@ -208,6 +280,7 @@ SPEC = {
     "commands": {
         "type": "list",
         "elements": "dict",
+        "no_log": True,  # as a whole: syslog shows what else is in it, and in quotes, where no secret is recognised
         "options": {"command": {"type": "str", "required": True}, "arguments": {"type": "dict", "no_log": True}},
     },
     "allow_dangerous": {"type": "bool", "default": False},
@@ -215,6 +288,12 @@ SPEC = {
     "timeout": {"type": "float", "default": 30},
     "wait_for_event": {"type": "str"},
     "reason": {"type": "str", "default": ""},
+    "explain": {"type": "bool", "default": False},
+    "policy": {"type": "dict"},
+    "witness": {
+        "type": "dict",
+        "options": {"seq": {"type": "int", "required": True}, "hash": {"type": "str", "required": True}},
+    },
 }
 
 

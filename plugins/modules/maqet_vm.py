@@ -277,6 +277,7 @@ vm:
       always}
     disks: {description: The image of each disk., type: dict, returned: always}
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
+    qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}
     qemu_version: {description: Version of the running QEMU., type: str, returned: when it runs}
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
@@ -421,7 +422,7 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
     wanted = desired(task.params)
     where = layout()
     paths = where.vm(wanted.name)
-    control = Control(paths, f"maqet_vm: state={wanted.state}", task.context)
+    control = Control(where, paths, f"maqet_vm: state={wanted.state}", task.context)
     with _lock(task, paths, wanted):
         work = Ensure(where, wanted, control)
         actions = work.decide(task.check)

@@ -62,6 +62,7 @@ vms:
       always}
     disks: {description: The image of each disk., type: dict, returned: always}
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
+    qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}
     qemu_version: {description: Version of the running QEMU., type: str, returned: when it runs}
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import disk_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import network_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
@@ -26,11 +26,22 @@ _SANDBOX = [("obsolete", "deny"), ("elevateprivileges", "deny"), ("spawn", "deny
 
 
 @dataclass(frozen=True)
+class FdSet:
+    """A descriptor that QEMU inherits and knows as one of those in ``/dev/fdset/NUMBER``."""
+
+    fd: int
+    number: int
+    opaque: str
+
+
+@dataclass(frozen=True)
 class Place:
     """What rendering must know of the host.
 
     ``accel`` is kvm or tcg, proven already; the two descriptors are listening sockets that QEMU
     inherits; ``host_arch`` is what ``platform.machine()`` says; ``disks`` are the files by disk name.
+    Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
+    ``renamed`` by option (kernel, initrd).
     """
 
     name: str
@@ -44,6 +55,9 @@ class Place:
     host_arch: str
     sandbox: bool = True
     disks: t.Mapping[str, DiskFile] = field(default_factory=dict)
+    sets: t.Sequence[FdSet] = ()
+    sources: t.Mapping[str, Source] = field(default_factory=dict)
+    renamed: t.Mapping[str, str] = field(default_factory=dict)
 
 
 def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
@@ -55,10 +69,11 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *_machine(wanted, place),
         *_monitor(MONITOR, place.monitor_fd),
         *_monitor(DIRECT, place.direct_fd),
-        *_kernel(wanted),
+        *_sets(place.sets),
+        *_kernel(wanted, place.renamed),
         *_serial(wanted, place),
         *_display(wanted, place),
-        *disk_arguments(wanted["disks"], place.disks),
+        *disk_arguments(wanted["disks"], place.disks, place.sources),
         *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
         *wanted["extra_args"],
     ]
@@ -89,12 +104,19 @@ def _monitor(name: str, descriptor: int) -> list[str]:
     return ["-chardev", socket, "-mon", option_string("", [("chardev", name), ("mode", "control")])]
 
 
-def _kernel(wanted: t.Mapping[str, t.Any]) -> list[str]:
+def _sets(sets: t.Iterable[FdSet]) -> list[str]:
+    arguments = []
+    for one in sets:
+        arguments += ["-add-fd", option_string("", [("fd", one.fd), ("set", one.number), ("opaque", one.opaque)])]
+    return arguments
+
+
+def _kernel(wanted: t.Mapping[str, t.Any], renamed: t.Mapping[str, str]) -> list[str]:
     """These three take their value as it is, commas and all."""
     arguments = []
     for option, key in (("-kernel", "kernel"), ("-initrd", "initrd"), ("-append", "cmdline")):
         if wanted[key]:
-            arguments += [option, wanted[key]]
+            arguments += [option, renamed.get(key, wanted[key])]
     return arguments
 
 

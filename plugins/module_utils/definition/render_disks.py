@@ -10,6 +10,7 @@ their format, because jobs such as block-stream change the chain while the VM ru
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import json_object, option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
@@ -18,20 +19,46 @@ SCSI_CONTROLLER = "maqet-scsi"
 SATA_CONTROLLER = "maqet-sata"
 
 
+@dataclass(frozen=True)
+class Source:
+    """How QEMU is to open an image: by which name, in which format; ``device`` if it is a block device.
+
+    ``backing``: the images below it, nearest first, where the one's own header does not do.
+    """
+
+    filename: str
+    driver: str
+    device: bool = False
+    backing: tuple[Source, ...] = ()
+
+    def file_node(self, readonly: bool) -> dict[str, t.Any]:
+        """The node below the format: what it reads and writes."""
+        kind = "host_device" if self.device else "file"
+        return {"driver": kind, "filename": self.filename, "read-only": readonly}
+
+
 def node_name(disk: str) -> str:
     """The block node of a disk, for QMP commands; its file is the same with ``-file``."""
     return f"disk-{disk}"
 
 
-def disk_arguments(disks: t.Sequence[t.Mapping[str, t.Any]], files: t.Mapping[str, DiskFile]) -> list[str]:
-    """Arguments for all disks (with defaults filled in); the guest's firmware tries them in the order of the list."""
+def disk_arguments(
+    disks: t.Sequence[t.Mapping[str, t.Any]],
+    files: t.Mapping[str, DiskFile],
+    sources: t.Mapping[str, Source],
+) -> list[str]:
+    """Arguments for all disks (with defaults filled in); the guest's firmware tries them in the order of the list.
+
+    A disk that is not among ``sources`` is opened by the path of its file.
+    """
     arguments = _controllers({disk["interface"] for disk in disks})
     places: dict[str, int] = {}
     for index, disk in enumerate(disks):
         interface = disk["interface"]
         place = places.get(interface, 0)
         places[interface] = place + 1
-        arguments += _nodes(disk, files[disk["name"]])
+        file = files[disk["name"]]
+        arguments += _nodes(disk, sources.get(disk["name"]) or Source(file.path, file.driver))
         arguments += ["-device", _device(disk, interface, place, index + 1)]
     return arguments
 
@@ -49,12 +76,23 @@ def _controllers(interfaces: t.Collection[str]) -> list[str]:
     return arguments
 
 
-def _nodes(disk: t.Mapping[str, t.Any], file: DiskFile) -> list[str]:
+def _nodes(disk: t.Mapping[str, t.Any], source: Source) -> list[str]:
     node = node_name(disk["name"])
     readonly = disk["readonly"]
-    file_node = {"driver": "file", "node-name": f"{node}-file", "filename": file.path, "read-only": readonly}
-    format_node = {"driver": file.driver, "node-name": node, "file": f"{node}-file", "read-only": readonly}
+    file_node = {"node-name": f"{node}-file", **source.file_node(readonly)}
+    format_node = {"driver": source.driver, "node-name": node, "file": f"{node}-file", "read-only": readonly}
+    if source.backing:
+        format_node["backing"] = _below(source.backing)
     return ["-blockdev", json_object(file_node), "-blockdev", json_object(format_node)]
+
+
+def _below(chain: t.Sequence[Source]) -> dict[str, t.Any]:
+    """The images below a disk's, one in the other, without names that anybody would use."""
+    first, rest = chain[0], chain[1:]
+    node: dict[str, t.Any] = {"driver": first.driver, "read-only": True, "file": first.file_node(True)}
+    if first.driver != "raw":
+        node["backing"] = _below(rest) if rest else None
+    return node
 
 
 def _device(disk: t.Mapping[str, t.Any], interface: str, place: int, boot_index: int) -> str:

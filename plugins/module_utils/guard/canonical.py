@@ -21,10 +21,28 @@ def canonical(value: t.Any) -> bytes:
     """``value`` in canonical form, as UTF-8. Raises ValueError, which says where, if it has none."""
     out: list[str] = []
     _write(value, out, 0)
+    return encoded("".join(out))
+
+
+def encoded(text: str) -> bytes:
+    """A canonical form as bytes. Raises ValueError for what UTF-8 cannot carry."""
     try:
-        return "".join(out).encode("utf-8")
+        return text.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError("a string holds half of a surrogate pair, which UTF-8 cannot carry") from None
+
+
+def members(value: dict[str, t.Any]) -> list[tuple[str, str]]:
+    """The members of an object in canonical order, each with its key: for who needs to add one.
+
+    Raises ValueError as :func:`canonical` does, but for surrogates, which only encoding finds.
+    """
+    made = []
+    for key in _ordered(value):
+        text = [encode_basestring(key), ":"]
+        _write(value[key], text, 1)
+        made.append((key, "".join(text)))
+    return made
 
 
 def number(value: float) -> str:
@@ -53,9 +71,14 @@ def number(value: float) -> str:
     return f"{sign}{tail}e{point - 1:+d}"
 
 
-def _utf16(key: str) -> bytes:
-    """Sort key: RFC 8785 orders names by UTF-16 code units, not by code points."""
-    return key.encode("utf-16-be", "surrogatepass")
+def _ordered(value: dict[t.Any, t.Any]) -> list[str]:
+    """The keys of an object: RFC 8785 orders them by UTF-16 code units, not by code points."""
+    plain = True
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"a key of type {type(key).__name__} is not a string")
+        plain = plain and key.isascii()
+    return sorted(value) if plain else sorted(value, key=lambda key: str(key).encode("utf-16-be", "surrogatepass"))
 
 
 def _write(value: t.Any, out: list[str], depth: int) -> None:
@@ -81,10 +104,7 @@ def _write(value: t.Any, out: list[str], depth: int) -> None:
 
 
 def _write_object(value: dict[t.Any, t.Any], out: list[str], depth: int) -> None:
-    for key in value:
-        if not isinstance(key, str):
-            raise ValueError(f"a key of type {type(key).__name__} is not a string")
-    for index, key in enumerate(sorted(value, key=_utf16)):
+    for index, key in enumerate(_ordered(value)):
         out.append("," if index else "{")
         out.append(encode_basestring(key) + ":")
         _write(value[key], out, depth + 1)

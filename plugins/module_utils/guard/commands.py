@@ -20,13 +20,12 @@ _UNSTABLE = """
     x-query-virtio-vhost-queue-status
 """
 
-_POWERED = """
-    add_client block-commit block-export-add block-stream blockdev-add blockdev-change-medium
-    blockdev-create blockdev-reopen blockdev-snapshot-sync change-backing-file chardev-add chardev-change
-    client_migrate_info closefd device_add display-update drive-backup drive-mirror dump-guest-memory
-    dump-skeys dumpdtb getfd human-monitor-command memsave migrate migrate-incoming migrate-recover
-    migrate-set-parameters nbd-server-start netdev_add object-add pmemsave qom-get qom-list-get qom-set
-    screendump transaction xen-load-devices-state xen-save-devices-state
+_FIELD_JUDGED = """
+    block-commit block-stream blockdev-add blockdev-change-medium blockdev-create blockdev-reopen
+    blockdev-snapshot-sync change-backing-file chardev-add chardev-change client_migrate_info device_add
+    display-update drive-backup drive-mirror dump-guest-memory dump-skeys dumpdtb human-monitor-command memsave
+    migrate migrate-incoming migrate-recover migrate-set-parameters nbd-server-start netdev_add object-add pmemsave
+    qom-get qom-list-get qom-set screendump transaction xen-load-devices-state xen-save-devices-state
 """
 
 #: In rising power. ``unstable`` is output for debugging that may change with any release.
@@ -118,9 +117,9 @@ CLASS_OF: t.Final[dict[str, str]] = {name: cls for cls, names in _NAMES.items() 
 #: What QEMU's own schema marks as unstable, whatever its class.
 UNSTABLE: t.Final = frozenset(_UNSTABLE.split())
 
-#: Commands with a string argument that reaches further than the guest: a path, an address, a program, a descriptor,
-#: a QOM property, a whole tree of block options. The class alone cannot judge these.
-POWERED: t.Final = frozenset(_POWERED.split())
+#: Commands whose power lies in what their arguments name: without one that reaches far they are harmless, so the
+#: rules for fields decide. Every other command of a class above ``availability`` is one that a policy must allow.
+FIELD_JUDGED: t.Final = frozenset(_FIELD_JUDGED.split())
 
 #: Named rows of the policy: sent only with the caller's consent, and why.
 CONSENT: t.Final[dict[str, str]] = {

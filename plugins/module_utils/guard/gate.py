@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What both modes call before and after they send a command: judge, record, let through or refuse.
+"""What both modes call before and after they send a command: judge, record, open, let through or refuse.
 
-    ticket = gate.ask(request, caller)     # the intent is on disk; MaqetError if refused
-    ... send ticket.command with ticket.arguments ...
+    ticket = gate.ask(request, asker)      # the intent is on disk, files are open; MaqetError if refused
+    ... send ticket.command with ticket.arguments, and ticket.passed before it ...
     records = gate.close(ticket, Outcome("success"))
 
 ``ask`` and ``close`` wait for the disk (milliseconds); they may be called from any thread.
@@ -14,17 +14,32 @@ from __future__ import annotations
 import copy
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import opener
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import record as records
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, Verdict, judge
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Source
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name, shown
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import BUILTIN, Layer
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Context, VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact_error, secrets
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Rights, Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request, Verdict
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.witness import check_witness, checked
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks, why, and what this very task takes away from the policy."""
+
+    caller: Caller
+    reason: str = ""
+    tighter: tuple[Layer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,70 +63,112 @@ class Ticket:
     secrets: frozenset[str]
     #: time.monotonic_ns when leave was given.
     since: int
+    opened: opener.Opened = field(default_factory=opener.Opened)
+
+    @property
+    def passed(self) -> t.Sequence[Passed]:
+        """Descriptors that must reach QEMU before the command; whoever sends it closes them."""
+        return self.opened.passed
 
 
 class Gate:
     """Guard and audit of one QEMU.
 
-    ``identity`` and ``scope`` may be replaced by new objects when the runner learns more (the pid,
-    the version, the answer to query-commands); a request is judged and recorded with what is set
-    when it asks.
+    ``identity`` and ``scope`` may be replaced by new objects when the runner learns more; a request is
+    judged and recorded with what is set when it asks. ``policy`` is where the host's policy comes from,
+    ``tighter`` answers with what the VM's own definition takes away from it.
     """
 
-    def __init__(self, identity: VmIdentity, scope: Scope, log: AuditLog, via: str) -> None:
+    def __init__(
+        self,
+        identity: VmIdentity,
+        scope: Scope,
+        log: AuditLog,
+        via: str,
+        policy: Source | None = None,
+        tighter: t.Callable[[], tuple[Layer, ...]] = tuple,
+    ) -> None:
         self.identity = identity
         self.scope = scope
         self.log = log
         self.via = via  # "ipc" or "direct"
+        self.policy = policy
+        self._tighter = tighter
+        #: This host's key for marking in records what was removed from them.
+        self.key: bytes | None = None
 
-    def judge_all(self, requests: t.Iterable[Request]) -> list[Verdict]:
-        """The verdict on each request. Nothing is recorded and nothing is raised."""
-        return [judge(request, self.scope) for request in requests]
+    def rights(self, asker: Asker) -> Rights:
+        """What the policies say at this moment of this VM and of who asks."""
+        policy = BUILTIN if self.policy is None else self.policy.current()
+        caller = asker.caller
+        role = policy.role_of(-1 if caller.uid is None else caller.uid, caller.groups)
+        return Rights(policy, policy.layer(self.scope.vm), (*self._tighter(), *asker.tighter), role)
 
-    def admit(
-        self, requests: t.Sequence[Request], caller: Caller, reason: str = "", check: bool = False
-    ) -> list[Verdict]:
+    def confront(self, witness: t.Any) -> None:
+        """Raise MaqetError ``audit_tampered`` when the log does not hold the record that ``witness`` saw."""
+        error = check_witness(self.log.path, checked(witness))
+        if error is not None:
+            raise error
+
+    def judge_all(self, requests: t.Iterable[Request], asker: Asker) -> list[Verdict]:
+        """The verdict on each request. Nothing is recorded, opened or raised."""
+        rights = self.rights(asker)
+        return [judge(request, self.scope, rights) for request in requests]
+
+    def admit(self, requests: t.Sequence[Request], asker: Asker, check: bool = False) -> list[Verdict]:
         """Judge a list completely before its first command is sent.
 
         When any is denied, each denial is recorded (unless ``check``) and MaqetError ``policy_denied``
         names the first. What passes must still ask for itself.
         """
-        verdicts = self.judge_all(requests)
+        rights = self.rights(asker)
+        verdicts = [judge(request, self.scope, rights) for request in requests]
         refused = [(i, r, v) for i, (r, v) in enumerate(zip(requests, verdicts), 1) if not v.allowed]
         if refused:
             recorded = [] if check else [(r, v) for _i, r, v in refused]
-            kept, trouble = self._record_denials(recorded, caller, reason)
+            kept, trouble = self._record_denials(recorded, asker, rights)
             number, request, verdict = refused[0]
             where = f"command {number} of {len(requests)}, " if len(requests) > 1 else ""
             raise _denied(request, verdict, kept, where, trouble)
         return verdicts
 
-    def ask(self, request: Request, caller: Caller, reason: str = "") -> Ticket:
+    def ask(self, request: Request, asker: Asker) -> Ticket:
         """Ask leave to send ``request``.
 
-        Allowed: the intent is on disk, and the ticket is returned. Denied: the denial is recorded
-        and MaqetError ``policy_denied`` is raised. Raises ``audit_failed`` when an intent cannot be
-        recorded: then nothing may be sent.
+        Allowed: the intent is on disk, the files are open, and the ticket is returned. Denied: the
+        denial is recorded and MaqetError ``policy_denied`` is raised. Raises ``audit_failed`` when an
+        intent cannot be recorded, ``file_refused`` when a file cannot be opened: then nothing may be sent.
         """
         # A copy: what is judged and recorded is what the ticket lets through, whatever the caller does later.
-        request = Request(request.command, _copied(request.arguments), request.allow_dangerous)
-        verdict = judge(request, self.scope)
+        request = Request(request.command, _copied(request.arguments), request.allow_dangerous, request.channel)
+        rights = self.rights(asker)
+        verdict = judge(request, self.scope, rights)
         if not verdict.allowed:
-            kept, trouble = self._record_denials([(request, verdict)], caller, reason)
+            kept, trouble = self._record_denials([(request, verdict)], asker, rights)
             raise _denied(request, verdict, kept, "", trouble)
         since = time.monotonic_ns()
+        files = [{"arg": one.where, "path": one.path, "as": one.how} for one in verdict.openings]
         try:
-            intent = self.log.append(records.intent(request, verdict, self._context(caller, reason)))
+            intent = self.log.append(records.intent(request, verdict, self._context(asker, rights), files=files))
         except MaqetError as error:
             raise _unrecorded(error, request.command, sent=False) from error
         hidden = frozenset(secrets(request.command, request.arguments))
-        return Ticket(request.command, request.arguments, verdict, intent, hidden, since)
+        ticket = Ticket(request.command, request.arguments, verdict, intent, hidden, since)
+        try:
+            ticket.opened.take(opener.perform(verdict.openings, self.scope.uid, self.scope.gid))
+        except MaqetError as error:
+            error.details["audit"] = self.close(ticket, Outcome("failed", error.error_code, str(error)))
+            raise
+        return ticket
 
     def close(self, ticket: Ticket, outcome: Outcome) -> list[dict[str, t.Any]]:
         """Record what became of the command; returns its intent and its result.
 
         Raises MaqetError ``audit_failed`` (``sent: true``) when the result cannot be recorded.
         """
+        ticket.opened.close()
+        if outcome.res != "success":
+            ticket.opened.discard()
         duration = (time.monotonic_ns() - ticket.since) / 1e6
         after = records.result(
             ticket.intent, outcome.res, outcome.error_class, outcome.error, duration, hidden=ticket.secrets
@@ -121,17 +178,31 @@ class Gate:
         except MaqetError as error:
             raise _unrecorded(error, ticket.command, sent=True) from error
 
-    def _context(self, caller: Caller, reason: str) -> Context:
-        return Context(self.identity, caller, self.via, reason)
+    def turn_away(self, caller: Caller, verdict: Verdict) -> None:
+        """Record that a caller was refused before it could ask for anything."""
+        asker = Asker(caller)
+        self._record_denials([(Request("connect"), verdict)], asker, self.rights(asker))
+
+    def _context(self, asker: Asker, rights: Rights) -> Context:
+        policy = rights.policy
+        return Context(
+            self.identity,
+            asker.caller,
+            self.via,
+            asker.reason,
+            policy_id=policy.id,
+            policy_sha256=policy.sha256,
+            key=self.key,
+        )
 
     def _record_denials(
-        self, denied: list[tuple[Request, Verdict]], caller: Caller, reason: str
+        self, denied: list[tuple[Request, Verdict]], asker: Asker, rights: Rights
     ) -> tuple[list[dict[str, t.Any]], str | None]:
         """Record denials; returns the records, and why not all of them could be written."""
         kept: list[dict[str, t.Any]] = []
         try:
             for request, verdict in denied:
-                kept.append(self.log.append(records.denial(request, verdict, self._context(caller, reason))))
+                kept.append(self.log.append(records.denial(request, verdict, self._context(asker, rights))))
         except MaqetError as error:
             # A denial stands whether or not it could be written down.
             return kept, str(error)
@@ -155,7 +226,7 @@ def _denied(
     if trouble is not None:
         details["audit_error"] = trouble
     code = "invalid_command" if verdict.rule == "name-syntax" else "policy_denied"
-    message = f"{where}{name}: denied by the rule {verdict.rule}: {why}. {verdict.remedy}"
+    message = f"{where}{name}: denied by the rule {verdict.rule}: {why}. {verdict.remedy or ''}".rstrip()
     return MaqetError(message if trouble is None else f"{message} Also, {trouble}", code, **details)
 
 

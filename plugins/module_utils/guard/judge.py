@@ -1,139 +1,297 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The built-in policy: may this QEMU be sent this command? No verdict is changed once it is made.
+"""May this QEMU be sent this command, with these arguments, for this caller? No verdict is changed once it is made.
 
-Deny wins and unknown means deny. Consent (``allow_dangerous``) opens the rows that ask for it and
-no others. Apart from looking up the file names that a rule judges, nothing here touches the host.
+In this order: the name, QEMU's own schema, the class of every field, the caller's role, the host's policy,
+and the policies that can only take away. Deny wins and unknown means deny. Apart from looking up the
+files that a request names, nothing here touches the host.
 """
 
 from __future__ import annotations
 
-import difflib
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import commands
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import RULES, Scope
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import REMEDY, is_name, shown
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.case import Case, quoted
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.conditions import argument_matches, unmet
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import Layer
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.preliminary import unacceptable
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.roles import role_allows
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.rules import power_of, rule_of
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.rules_block import node
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.rules_flags import Consent, flags
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.rules_net import remote_node
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.rules_values import reserved, tap_without_name
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Rights, Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Opening, Refusal, Request, Verdict
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.walk import Leaf, Walk, walk
 
-#: Classes that need nothing but their class, with the level at which they are audited.
-_LEVELS: t.Final = {"read": "info", "introspect": "info", "guest": "info", "availability": "warning"}
+__all__ = ["Request", "Verdict", "judge"]
+
+#: What a class says where no policy does, of a command whose fields do not decide.
+_DEFAULTS: t.Final = {
+    "read": "allow",
+    "introspect": "allow",
+    "guest": "allow",
+    "availability": "allow",
+    "unstable": "consent",
+    "disclosure": "consent",
+    "host-net": "deny",
+    "host-file": "deny",
+    "host-exec": "deny",
+}
+#: Classes that are audited as warnings.
+_WARNING: t.Final = frozenset({"availability", "host-net", "host-exec"})
+
+#: Fields of these kinds are opened by a policy's roots alone, never by naming their text.
+_ONLY_BY_ROOTS: t.Final = ("path-", "blk-filename", "uri-file")
+#: Kinds in which a policy's ``*`` means nothing: a program is named letter by letter.
+_NO_GLOBS: t.Final = frozenset({"exec", "uri-exec", "hmp"})
 
 
 @dataclass(frozen=True)
-class Request:
-    """One command as the caller asked for it."""
+class _Matter:
+    """One command, or one action of a transaction, with all that its schema says of it."""
 
     command: str
-    arguments: dict[str, t.Any] = field(default_factory=dict)
-    #: The caller's consent. It widens nothing but the rows that ask for consent.
-    allow_dangerous: bool = False
+    arguments: dict[str, t.Any]
+    klass: str
+    walk: Walk
+    where: str = ""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was decided, by which rule, and why."""
+class _Finding:
+    """What one policy says: a refusal, or whether consent is needed, and the files to open."""
 
-    decision: str  # "allow" or "deny"
-    command_class: str  # one of commands.CLASSES, or "unknown"
-    rule: str
-    reason: str
-    level: str = "info"  # "info" or "warning"
-    remedy: str | None = None  # only of a denial: what the caller can do
-
-    @property
-    def allowed(self) -> bool:
-        """True when the command may be sent."""
-        return self.decision == "allow"
-
-    def as_dict(self) -> dict[str, t.Any]:
-        """The form in which results, errors and records carry it."""
-        out = {
-            "decision": self.decision,
-            "class": self.command_class,
-            "rule": self.rule,
-            "reason": self.reason,
-            "level": self.level,
-        }
-        if self.remedy is not None:
-            out["remedy"] = self.remedy
-        return out
+    refusal: Refusal | None = None
+    consent: str | None = None
+    openings: tuple[Opening, ...] = ()
 
 
-def judge(request: Request, scope: Scope) -> Verdict:
+def judge(request: Request, scope: Scope, rights: Rights | None = None) -> Verdict:
     """Decide about one command. Never raises for anything that a caller can put into a request."""
-    refused = _unacceptable(request, scope)
-    if refused is not None:
-        return refused
-    name = request.command
-    klass = t.cast(str, commands.class_of(name))
-    if name in commands.CONSENT:
-        return _by_consent(request, klass, commands.CONSENT[name])
-    if name in RULES:
-        return _by_rule(request, scope, klass)
-    if name in commands.POWERED or (klass not in _LEVELS and klass != "unstable"):
-        return _no_rule(request, klass)
-    if klass == "unstable" or name in commands.UNSTABLE:
-        return _by_consent(request, klass, "QEMU marks it as unstable: a debugging aid that may change or misbehave")
-    return Verdict("allow", klass, f"class-{klass}", f"the class {klass} is allowed", _LEVELS[klass])
+    rights = Rights() if rights is None else rights
+    klass = commands.class_of(request.command) if isinstance(request.command, str) else None
+    role = rights.role.name if rights.role is not None else None
+    refusal = unacceptable(request, scope, rights)
+    if refusal is not None:
+        return _denied(refusal, klass, role, None)
+    matters = _matters(request, scope)
+    if isinstance(matters, Refusal):
+        return _denied(matters, klass, role, None)
+    klass = t.cast(str, klass)
+    refusal = _not_this_role(matters, rights)
+    powers = {power for matter in matters for power in _powers(matter)}
+    also = tuple(power for power in commands.CLASSES if power in powers - {klass, "guest"})
+    if refusal is not None:
+        return replace(_denied(refusal, klass, role, None), also=also)
+    verdict = _by_policies(request, scope, rights, matters, klass, role)
+    return replace(verdict, also=also)
 
 
-def _unacceptable(request: Request, scope: Scope) -> Verdict | None:
-    """What is wrong with a request whatever its class: name, existence, shape of the arguments."""
-    name = request.command
-    if not is_name(name):
-        return Verdict("deny", "unknown", "name-syntax", f"{shown(name)} is no name of a command", remedy=REMEDY)
-    klass = commands.class_of(name)
-    if scope.known is not None and name not in scope.known:
-        reason = f"this QEMU has no command {name}{_did_you_mean(name, scope.known)}"
-        remedy = "query-commands lists what this QEMU knows."
-        return Verdict("deny", klass or "unknown", "unknown-command", reason, remedy=remedy)
-    if klass is None:
-        hint = _did_you_mean(name, commands.CLASS_OF if scope.known is None else scope.known)
-        reason = f"nobody has classified the command {name}, so its powers are not known{hint}"
-        remedy = "Correct the name; a command that is new in QEMU needs a release of this collection that knows it."
-        return Verdict("deny", "unknown", "unclassified", reason, remedy=remedy)
-    problem = _bad_shape(request.arguments)
-    if problem is not None:
-        remedy = "Give the arguments as a dictionary of what the QMP reference names for this command."
-        return Verdict("deny", klass, "argument-shape", problem, remedy=remedy)
+def _matters(request: Request, scope: Scope) -> list[_Matter] | Refusal:
+    """The request, and for a transaction each of its actions, against the schema and the classification."""
+    if scope.schema is None:  # only what has no arguments, which `unacceptable` has made sure of
+        empty = Walk([], [], [], None)
+        return [_Matter(request.command, request.arguments, str(commands.class_of(request.command)), empty)]
+    whole = walk(scope.schema, request.command, request.arguments)
+    if whole.problem is not None:
+        remedy = "query-qmp-schema and QEMU's QMP reference say what this command takes."
+        return Refusal("schema", whole.problem, remedy, final=True)
+    unknown = next((leaf for leaf in whole.leaves if rule_of(leaf) is None), None)
+    if unknown is not None:
+        reason = f"nobody has classified the field {unknown.where} of {request.command}, so its power is not known"
+        remedy = "Leave it out; a field that is new in QEMU needs a release of this collection that knows it."
+        return Refusal("unclassified-field", reason, remedy, final=True)
+    found = [_Matter(request.command, request.arguments, str(commands.class_of(request.command)), whole)]
+    if request.command != "transaction":
+        return found
+    found[0] = replace(found[0], walk=Walk([], [], [], None))
+    for where, action, data in whole.actions:
+        if action == "abort":  # no command: it makes the transaction fail
+            continue
+        klass = commands.class_of(action)
+        if klass is None:
+            return Refusal("unclassified", f"{where}: nobody has classified the action {quoted(action)}", final=True)
+        found.append(_Matter(action, data, klass, walk(scope.schema, action, data), where))
+    return found
+
+
+def _powers(matter: _Matter) -> tuple[str, ...]:
+    """The classes of what one command really reaches, in rising power."""
+    found = {power_of(leaf) for leaf in matter.walk.leaves}
+    found.add("guest" if matter.command in commands.FIELD_JUDGED else matter.klass)
+    if matter.klass not in ("guest", "availability") and len(found) > 1:
+        found.discard("guest")
+    return tuple(name for name in commands.CLASSES if name in found)
+
+
+def _not_this_role(matters: t.Sequence[_Matter], rights: Rights) -> Refusal | None:
+    """Each command, and each action of a transaction, must be one that the role may use."""
+    for matter in matters:
+        for power in reversed(_powers(matter)):
+            if rights.role is not None and not role_allows(rights.role, matter.command, power):
+                named = "an" if rights.role.name[0] in "aeiou" else "a"
+                reason = f"{named} {rights.role.name} may not use {matter.command} of the class {power}"
+                remedy = "Ask somebody with a higher role, or have the host's policy add the command to this role."
+                opens = {"policy": {"roles": {rights.role.name: {"commands": [matter.command]}}}}
+                return Refusal("role", reason, remedy, opens, final=True)
     return None
 
 
-def _bad_shape(arguments: object) -> str | None:
-    """Why ``arguments`` cannot be the arguments of any command, or None."""
-    if not isinstance(arguments, dict):
-        return f"arguments must be a dictionary, not {type(arguments).__name__}"
-    try:
-        canonical(arguments)
-    except ValueError as error:
-        return f"arguments cannot be written as JSON: {error}"
-    return None
+def _by_policies(
+    request: Request, scope: Scope, rights: Rights, matters: list[_Matter], klass: str, role: str | None
+) -> Verdict:
+    """The host's policy first, then what can only take away; a permissive host says what it would have denied."""
+    permitted: Verdict | None = None
+    consent: str | None = None
+    openings: tuple[Opening, ...] = ()
+    for layer in rights.layers:
+        base = layer is rights.host
+        found = _by_layer(matters, scope, layer, base)
+        refusal = found.refusal
+        if refusal is None and found.consent is not None:
+            refusal = _consent(request, rights, layer, found.consent)
+            consent = consent or found.consent
+        if refusal is None:
+            openings += found.openings
+        elif base and layer.mode == "permissive" and not refusal.final:
+            permitted = Verdict("allow", klass, refusal.rule, f"would be denied: {refusal.reason}", "warning")
+            permitted = replace(permitted, mode="permissive", role=role, layer=layer.name)
+        else:
+            return _denied(refusal, klass, role, layer.name if rights.policy.id != "builtin" or not base else None)
+    if permitted is not None:
+        return permitted
+    level = "warning" if consent is not None or klass in _WARNING else "info"
+    if consent is not None:
+        reason = f"{consent}; allowed by allow_dangerous"
+        return Verdict("allow", klass, "consent", reason, level, role=role, openings=openings)
+    said = rights.host.command_rule(request.command)
+    if said is not None and said.decision == "allow":
+        reason = f"the host's policy allows {request.command} by name"
+        return Verdict("allow", klass, "policy", reason, level, role=role, layer=rights.host.name, openings=openings)
+    if request.command in commands.FIELD_JUDGED:
+        reason = "its arguments reach nothing that is closed"
+        return Verdict("allow", klass, "argument-rules", reason, level, role=role, openings=openings)
+    return Verdict(
+        "allow", klass, f"class-{klass}", f"the class {klass} is allowed", level, role=role, openings=openings
+    )
 
 
-def _did_you_mean(name: str, known: t.Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _by_consent(request: Request, klass: str, why: str) -> Verdict:
+def _consent(request: Request, rights: Rights, layer: Layer, why: str) -> Refusal | None:
+    """Whether the caller's consent is there and counts."""
+    closed = next((one for one in rights.layers if not one.consent), None)
+    if closed is not None:
+        reason = (
+            f"{request.command} needs consent: {why}; and the policy of the {closed.name} does not let consent count"
+        )
+        opens = {"policy": {"commands": {request.command: "allow"}}}
+        return Refusal("consent", reason, "Have the host's policy allow this command by name.", opens)
     if request.allow_dangerous is True:
-        return Verdict("allow", klass, "consent", f"{why}; allowed by allow_dangerous", "warning")
+        return None
     remedy = "Set allow_dangerous: true for this task if you accept that."
-    return Verdict("deny", klass, "consent", f"{request.command} needs consent: {why}", remedy=remedy)
+    return Refusal("consent", f"{request.command} needs consent: {why}", remedy, {"allow_dangerous": True})
 
 
-def _by_rule(request: Request, scope: Scope, klass: str) -> Verdict:
-    problem = RULES[request.command](request.arguments, scope)
-    if problem is None:
-        return Verdict("allow", klass, "argument-rules", "its arguments reach nothing but the VM's own output folder")
-    remedy = "Name a new or regular file inside the VM's own output folder, such as NAME.img."
-    return Verdict("deny", klass, "argument-rules", problem, remedy=remedy)
+def _by_layer(matters: t.Sequence[_Matter], scope: Scope, layer: Layer, base: bool) -> _Finding:
+    consent: str | None = None
+    openings: list[Opening] = []
+    for matter in matters:
+        found = _matter_by_layer(matter, scope, layer, base)
+        if found.refusal is not None:
+            if not matter.where:
+                return found
+            reason = f"{matter.where} ({matter.command}): {found.refusal.reason}"
+            return replace(found, refusal=replace(found.refusal, reason=reason))
+        consent = consent or found.consent
+        openings += found.openings
+    return _Finding(None, consent, tuple(openings))
 
 
-def _no_rule(request: Request, klass: str) -> Verdict:
-    what = "its arguments reach beyond the guest" if request.command in commands.POWERED else "it reaches the host"
-    reason = f"{request.command} has the class {klass} and {what}, and this release has no rule to judge it"
-    remedy = "Consent does not help. Use an option or module that does the same under the guard, where there is one."
-    return Verdict("deny", klass, "argument-rules", reason, remedy=remedy)
+def _matter_by_layer(matter: _Matter, scope: Scope, layer: Layer, base: bool) -> _Finding:
+    rule = layer.command_rule(matter.command)
+    conditions = rule.arguments if rule is not None else {}
+    decision, why = _decision(matter, layer, base)
+    if decision == "deny":
+        opens = {"policy": {"commands": {matter.command: "allow"}}}
+        remedy = "Have the host's policy allow this command by name."
+        return _Finding(Refusal("policy" if layer.name != "host" else _said_by(matter, layer), why, remedy, opens))
+    wrong = unmet(conditions, matter.arguments)
+    if wrong is not None:
+        return _Finding(Refusal("policy-arguments", wrong[1], "Use one of the values that the policy names."))
+    case = Case(matter.command, scope, layer, base, matter.walk.nodes)
+
+    def lifted(where: str) -> bool:
+        """Whether the policy names this argument, whose value has met the condition just above."""
+        return base and case.plain(where) in conditions
+
+    refusal = next(filter(None, (_field(leaf, case, conditions) for leaf in matter.walk.leaves)), None)
+    refusal = refusal or next(filter(None, (node(one, case, lifted) for one in matter.walk.nodes)), None)
+    refusal = refusal or next(filter(None, (remote_node(one, case, lifted) for one in matter.walk.nodes)), None)
+    if refusal is None and base and matter.command == "netdev_add":
+        refusal = tap_without_name(matter.arguments)
+    if refusal is not None:
+        return _Finding(refusal)
+    answer = flags(matter.command, matter.arguments, case, lifted)
+    if isinstance(answer, Refusal):
+        return _Finding(answer)
+    consent = answer.why if isinstance(answer, Consent) else why if decision == "consent" else None
+    return _Finding(None, consent, tuple(case.openings))
+
+
+def _field(leaf: Leaf, case: Case, conditions: t.Mapping[str, t.Tuple[t.Any, ...]]) -> Refusal | None:
+    """One field: the runner's own plumbing, then what the policy names, then the rule of its kind."""
+    refusal = reserved(leaf)
+    if refusal is not None:
+        return refusal
+    kind = leaf.kind or ""
+    by_name = case.base and not kind.startswith(_ONLY_BY_ROOTS)
+    if by_name and argument_matches(conditions, case.dotted(leaf), leaf.value, globs=kind not in _NO_GLOBS):
+        return None
+    rule = rule_of(leaf)
+    return None if rule is None else rule(leaf, case)
+
+
+def _decision(matter: _Matter, layer: Layer, base: bool) -> tuple[str, str]:
+    """What the layer says of the command as such: allow, consent or deny, and why."""
+    rule = layer.command_rule(matter.command)
+    if rule is not None and rule.decision is not None:
+        return rule.decision, f"the policy of the {layer.name} says so of {matter.command}"
+    said = layer.class_rule(matter.klass)
+    if not base:
+        return said or "allow", f"the policy of the {layer.name} says so of the class {matter.klass}"
+    if matter.command in commands.CONSENT and said != "deny":
+        return "consent", commands.CONSENT[matter.command]
+    unstable = matter.command in commands.UNSTABLE
+    if said is None and unstable:
+        said = layer.class_rule("unstable") or "consent"
+        return said, "QEMU marks it as unstable: a debugging aid that may change or misbehave"
+    if said is not None:
+        return said, f"the policy of the {layer.name} says so of the class {matter.klass}"
+    if matter.command in commands.FIELD_JUDGED:
+        return "allow", ""
+    default = _DEFAULTS[matter.klass]
+    if default == "deny":
+        return default, f"{matter.command} has the class {matter.klass} and no policy allows it"
+    return default, f"the class {matter.klass} gives away what the guest holds, or depends on QEMU's insides"
+
+
+def _said_by(matter: _Matter, layer: Layer) -> str:
+    rule = layer.command_rule(matter.command)
+    named = (rule is not None and rule.decision is not None) or layer.class_rule(matter.klass) is not None
+    return "policy" if named else f"class-{matter.klass}"
+
+
+def _denied(refusal: Refusal, klass: str | None, role: str | None, layer: str | None) -> Verdict:
+    return Verdict(
+        "deny",
+        klass or "unknown",
+        refusal.rule,
+        refusal.reason,
+        remedy=refusal.remedy,
+        allow_with=refusal.allow_with,
+        role=role,
+        layer=layer,
+    )

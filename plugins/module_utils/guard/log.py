@@ -6,7 +6,9 @@
 chain proves order and content of what is there; that the end was not cut off is proven by a
 witness who kept ``seq`` and ``hash`` of a later record (see :func:`chain.verify`).
 
-Two kinds of process write: the runner, and modules in direct mode. Each append takes flock.
+Two kinds of process write: the runner, and modules in direct mode. Each append takes flock. A file
+that has grown too large is continued in another one (see ``segments.py``); whatever step of that a
+crash ends, the next append finishes it.
 """
 
 from __future__ import annotations
@@ -22,16 +24,18 @@ import threading
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import journal, segments
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical, encoded, members
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.moment import stamp, writer
 
 #: ``prev`` of the first record.
 NO_PREV = "0" * 64
 
-#: Bytes read at a time while looking for the last record from the end.
-_CHUNK = 65536
-
 #: How often the file may turn out to have been replaced between opening and locking it.
 _ATTEMPTS = 100
+
+#: Fields that the log alone sets.
+OWN: t.Final = ("seq", "prev", "hash", "torn", "segment")
 
 
 def chain_hash(prev: str, record: dict[str, t.Any]) -> str:
@@ -46,42 +50,58 @@ class _Tail(t.NamedTuple):
     state: tuple[int, int, int, int]  # device, inode, size, mtime_ns
     seq: int
     hash: str
-    torn: bool
+    torn: bool = False
+    closed: bool = False  # the last record says "rotate"
+    begins: int | None = None  # no record in this file yet, and it continues others: its number
 
 
 class AuditLog:
-    """Appends records to the log at ``path``. May be used from several threads and processes."""
+    """Appends records to the log at ``path``. May be used from several threads and processes.
 
-    def __init__(self, path: str) -> None:
+    ``rotate_bytes``: at this size the file is continued in a new one; None: never.
+    """
+
+    def __init__(self, path: str, rotate_bytes: int | None = segments.ROTATE_BYTES) -> None:
         self.path = path
+        self._rotate_bytes = rotate_bytes
         self._mutex = threading.Lock()
         self._tail: _Tail | None = None
 
     def append(self, record: dict[str, t.Any], durable: bool = True) -> dict[str, t.Any]:
         """Write one record and return it with ``seq``, ``prev`` and ``hash``.
 
-        On return it is on disk, not only in memory (``durable=False`` leaves out that wait). After
-        a crash in the middle of a line, the next record stands on a line of its own and carries
-        ``torn: true``. Raises MaqetError ``audit_failed`` when the record is not, or not surely,
-        on disk.
+        On return it is on disk, not only in memory (``durable=False`` leaves out that wait), and
+        the journal has been told. After a crash in the middle of a line, the next record stands on
+        a line of its own and carries ``torn: true``. Raises MaqetError ``audit_failed`` when the
+        record is not, or not surely, on disk.
+        """
+        with self.held() as held:
+            whole = held.append(record, durable)
+        journal.send(whole)
+        return whole
+
+    @contextlib.contextmanager
+    def held(self) -> t.Iterator[Held]:
+        """The log while nobody else can write to it: for who must look before it writes.
+
+        Raises MaqetError ``audit_failed`` as :meth:`append` does.
         """
         try:
             with self._mutex, self._opened() as fd:
-                return self._append(fd, record, durable)
+                yield Held(self, fd)
         except OSError as error:
             raise self._failed(_why(error)) from error
 
     def _append(self, fd: int, record: dict[str, t.Any], durable: bool) -> dict[str, t.Any]:
-        tail = self._tail
-        if tail is None or tail.state != _state(fd):
-            tail = self._read_tail(fd)
-        whole = {key: value for key, value in record.items() if key not in ("hash", "torn")}
+        tail = self._tail_of(fd)
+        whole = {key: value for key, value in record.items() if key not in OWN}
         whole.update(seq=tail.seq + 1, prev=tail.hash)
         if tail.torn:
             whole["torn"] = True
+        if tail.begins is not None:
+            whole["segment"] = tail.begins
         try:
-            whole["hash"] = chain_hash(tail.hash, whole)
-            line = (b"\n" if tail.torn else b"") + canonical(whole) + b"\n"
+            line = (b"\n" if tail.torn else b"") + _hashed(whole) + b"\n"
         except ValueError as error:
             raise self._failed(f"the record cannot be written as JSON: {error}") from error
         self._tail = None  # until this write is known to be whole
@@ -93,8 +113,34 @@ class AuditLog:
             raise self._failed("the record could be written only in part: the file system is full")
         if durable:
             os.fdatasync(fd)
-        self._tail = _Tail(_state(fd), whole["seq"], whole["hash"], False)
+        self._tail = _Tail(_state(fd), whole["seq"], whole["hash"], closed=whole.get("phase") == "rotate")
         return whole
+
+    def _rotate(self, fd: int) -> bool:
+        """Close the file if it is large enough, and give it its number; False when it stays the newest.
+
+        A crash after the record, or after the renaming, leaves what the next append takes up: a file
+        whose last record says that it is closed, or no newest file.
+        """
+        if self._rotate_bytes is None or os.fstat(fd).st_size < self._rotate_bytes:
+            return False
+        number = max((part.number or 0 for part in segments.full(self.path)), default=0) + 1
+        name, following = segments.path_of(self.path, number), segments.path_of(self.path, number + 1)
+        if not self._tail_of(fd).closed:
+            last = {"segment_name": os.path.basename(name), "next": os.path.basename(following), "writer": writer()}
+            self._append(fd, {"v": 1, **stamp(), "phase": "rotate", **last}, True)
+        try:
+            os.rename(self.path, name)
+            segments.sync_folder(self.path)
+        except PermissionError:  # chattr +a: it may only grow, so it goes on after its rotate record
+            self._rotate_bytes = None
+            return False
+        return True
+
+    def _tail_of(self, fd: int) -> _Tail:
+        if self._tail is None or self._tail.state != _state(fd):
+            self._tail = self._read_tail(fd)
+        return self._tail
 
     @contextlib.contextmanager
     def _opened(self) -> t.Iterator[int]:
@@ -104,7 +150,7 @@ class AuditLog:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 self._check(fd)
-                if self._is_current(fd):
+                if self._is_current(fd) and not self._rotate(fd):
                     yield fd
                     return
             finally:
@@ -122,11 +168,7 @@ class AuditLog:
             return os.open(self.path, flags)  # another writer was first
         try:
             # The name itself must survive a crash, or the records in the file do not either.
-            folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            segments.sync_folder(self.path)
         except OSError:
             os.close(fd)
             raise
@@ -150,24 +192,39 @@ class AuditLog:
             raise self._failed(f"its mode {stat.S_IMODE(found.st_mode):04o} lets others write to it")
 
     def _read_tail(self, fd: int) -> _Tail:
-        """Find the last whole line, from the end of the file backwards."""
+        """Where the chain ends: the last whole line of the file, or of the one before it."""
         state = _state(fd)
-        size = state[2]
-        start, data = size, b""
-        # Enough when it holds the newline before the last whole line and the one behind it.
-        while start > 0 and data.count(b"\n") < 2:
-            step = min(_CHUNK, start)
-            start -= step
-            data = os.pread(fd, step, start) + data
-        torn = size > 0 and not data.endswith(b"\n")
-        lines = data.split(b"\n")[:-1]
-        if not lines:
+        torn = state[2] > 0 and os.pread(fd, 1, state[2] - 1) != b"\n"
+        last = _last_line(fd, state[2])
+        if last is not None:
+            seq, digest, closed = self._end(last, self.path)
+            return _Tail(state, seq, digest, torn, closed)
+        older = segments.full(self.path)
+        if not older:
             return _Tail(state, 0, NO_PREV, torn)
+        seq, digest = self._end_of_older(older[-1].path)
+        return _Tail(state, seq, digest, torn, begins=(older[-1].number or 0) + 1)
+
+    def _end_of_older(self, path: str) -> tuple[int, str]:
+        fd = os.open(path, segments.READ_FLAGS)
         try:
-            last = json.loads(lines[-1])
-            return _Tail(state, int(last["seq"]), str(last["hash"]), torn)
+            self._check(fd)
+            last = _last_line(fd, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
+        seq, digest, closed = self._end(last or b"", path)
+        if not closed:
+            raise self._failed(f"its older part {path} does not end as a full part does: it was damaged or edited")
+        return seq, digest
+
+    def _end(self, line: bytes, path: str) -> tuple[int, str, bool]:
+        """seq, hash, and whether it closes the file, of the record in ``line``."""
+        try:
+            last = json.loads(line)
+            return int(last["seq"]), str(last["hash"]), last.get("phase") == "rotate"
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise self._failed("its last line is not a record: it was damaged or edited") from None
+            where = "its last line" if path == self.path else f"the last line of its older part {path}"
+            raise self._failed(f"{where} is not a record: it was damaged or edited") from None
 
     def _failed(self, why: str) -> MaqetError:
         remedy = (
@@ -176,6 +233,43 @@ class AuditLog:
         )
         message = f"the audit log {self.path} cannot be written: {why}. {remedy}"
         return MaqetError(message, "audit_failed", path=self.path, remedy=remedy)
+
+
+class Held:
+    """A log that is locked: what is read and what is appended belong together."""
+
+    def __init__(self, log: AuditLog, fd: int) -> None:
+        self._log = log
+        self._fd = fd
+
+    def append(self, record: dict[str, t.Any], durable: bool = True) -> dict[str, t.Any]:
+        """As :meth:`AuditLog.append`, but the journal is not told: it must not be waited for under a lock."""
+        return self._log._append(self._fd, record, durable)
+
+    def backwards(self) -> t.Iterator[bytes]:
+        """The lines of the log, newest first, also those of its older parts."""
+        yield from segments.backwards(self._fd, os.fstat(self._fd).st_size)
+        for part in reversed(segments.full(self._log.path)):
+            fd = os.open(part.path, segments.READ_FLAGS)
+            try:
+                yield from segments.backwards(fd, os.fstat(fd).st_size)
+            finally:
+                os.close(fd)
+
+
+def _hashed(record: dict[str, t.Any]) -> bytes:
+    """``record`` gets its "hash", and is returned in canonical form. As :func:`chain_hash`, but in one pass."""
+    parts = members(record)
+    body = encoded("{" + ",".join(part for _key, part in parts) + "}")
+    record["hash"] = hashlib.sha256(record["prev"].encode("ascii") + body).hexdigest()
+    place = sum(key < "hash" for key, _part in parts)
+    parts.insert(place, ("hash", f'"hash":"{record["hash"]}"'))
+    return encoded("{" + ",".join(part for _key, part in parts) + "}")
+
+
+def _last_line(fd: int, size: int) -> bytes | None:
+    """The last line that has a newline; None when there is none."""
+    return next((line for line in segments.backwards(fd, size) if line.endswith(b"\n")), None)
 
 
 def _state(fd: int) -> tuple[int, int, int, int]:

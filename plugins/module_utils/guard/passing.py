@@ -8,6 +8,7 @@ needs no right of its own to open it (QEMU QMP reference: add-fd, getfd).
 
 from __future__ import annotations
 
+import os
 import typing as t
 from dataclasses import dataclass
 
@@ -19,9 +20,20 @@ How = t.Literal["procfd", "fdset", "getfd"]
 
 @dataclass
 class Passed:
-    """One open file. Whoever sends the command closes ``fd`` afterwards, whatever happened."""
+    """One open file. Whoever sends the command takes it over, and closes it whatever happens."""
 
     fd: int
     how: How
     #: Called with what QEMU shall read in place of the caller's words; rewrites the arguments.
     put: t.Callable[[str], None]
+
+    def release(self) -> int:
+        """The descriptor, which is the caller's to close from now on; -1 if somebody else has it."""
+        fd, self.fd = self.fd, -1
+        return fd
+
+    def close(self) -> None:
+        """Close our end; a second time does nothing."""
+        fd = self.release()
+        if fd >= 0:
+            os.close(fd)

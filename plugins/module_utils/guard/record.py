@@ -9,16 +9,16 @@ alone knows what came before. Every text is redacted, capped and valid UTF-8 whe
 from __future__ import annotations
 
 import hashlib
-import os
-import time
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller, asserted
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, Verdict
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import OWN
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.moment import stamp, ulid, writer
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name, shown
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, redact_error, secrets
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact_error, scrub, swept
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request, Verdict
 
 VERSION = 1
 
@@ -27,9 +27,6 @@ MAX_ARGS = 32768
 
 #: Paths of redacted fields that a record lists.
 MAX_PATHS = 64
-
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_BOOT: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -56,41 +53,26 @@ class Context:
     via: str  # "ipc" or "direct"
     reason: str = ""
     check: bool = False
+    #: The policy that decided: "builtin" or its file, and the digest of that file's content.
+    policy_id: str = "builtin"
+    policy_sha256: str | None = None
+    #: Key of this host for marking what was removed; None: no marks (see ``redact.py``).
+    key: bytes | None = None
 
 
-def ulid() -> str:
-    """An identifier that sorts by time: 48 bits of milliseconds, 80 of chance, 26 characters."""
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+def intent(
+    request: Request, verdict: Verdict, context: Context, files: t.Sequence[dict[str, t.Any]] = ()
+) -> dict[str, t.Any]:
+    """The record that must be on disk before the command is sent.
 
-
-def stamp() -> dict[str, t.Any]:
-    """Wall clock (UTC, microseconds), boot, and nanoseconds of the monotonic clock."""
-    now = time.time_ns()
-    if not _BOOT:
-        _BOOT.append(_boot_id())
-    clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000))
-    micro = now // 1000 % 1_000_000
-    return {"time": f"{clock}.{micro:06d}Z", "boot_id": _BOOT[0], "mono_ns": time.monotonic_ns()}
-
-
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def intent(request: Request, verdict: Verdict, context: Context) -> dict[str, t.Any]:
-    """The record that must be on disk before the command is sent."""
-    return _record("intent", request, verdict, context)
+    ``files``: what the guard opened for QEMU, as ``{arg, path, as}``.
+    """
+    return _record("intent", request, verdict, context, files)
 
 
 def denial(request: Request, verdict: Verdict, context: Context) -> dict[str, t.Any]:
     """The one record of a command that is not sent."""
-    text = redact_error(verdict.reason, secrets(request.command, request.arguments))
-    return {**_record("deny", request, verdict, context), "res": "failed", "error": text}
+    return {**_record("deny", request, verdict, context), "res": "failed"}
 
 
 def result(
@@ -106,7 +88,7 @@ def result(
     ``res`` is "success" or "failed"; ``error`` is QEMU's text, from which the texts in ``hidden``
     are removed; ``duration_ms`` is in milliseconds.
     """
-    after = {key: value for key, value in before.items() if key not in ("seq", "prev", "hash", "torn")}
+    after = {key: value for key, value in before.items() if key not in OWN}
     after.update(stamp(), phase="result", res=res)
     if error_class is not None:
         after["error_class"] = _text(error_class, 128)
@@ -117,33 +99,65 @@ def result(
     return after
 
 
-def _record(phase: str, request: Request, verdict: Verdict, context: Context) -> dict[str, t.Any]:
-    vm, who = context.identity, context.caller
-    args, digest, paths = _arguments(request)
-    hidden = secrets(request.command, request.arguments)
+def orphan(before: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What is left to say of the command whose intent is ``before``, when its writer has ended without a result."""
+    after = {key: value for key, value in before.items() if key not in OWN}
+    after.update(stamp(), phase="orphan", res="unknown", writer=writer())
+    after["intent"] = {"seq": before["seq"], "writer": before.get("writer"), "boot_id": before.get("boot_id")}
+    after["error"] = "its writer ended before it could record the outcome: whether the command has run is not known"
+    return after
+
+
+def started(identity: VmIdentity, unfinished: list[str]) -> dict[str, t.Any]:
+    """The mark of a runner that takes over; ``unfinished``: op_ids of intents whose writers are alive."""
     return {
-        "v": VERSION,
-        **stamp(),
-        "phase": phase,
-        "virt": "qemu",
+        "v": VERSION, **stamp(), "phase": "start", "virt": "qemu", **_vm(identity), "open": unfinished,
+        "writer": writer(),
+    }  # fmt: skip
+
+
+def _vm(vm: VmIdentity) -> dict[str, t.Any]:
+    return {
         "vm": _text(vm.name),
         "uuid": _text(vm.uuid),
         "vm_pid": vm.pid,
         "vm_start": vm.start,
         "qemu": _text(vm.qemu),
         "sock": _text(vm.socket),
+    }
+
+
+def _record(
+    phase: str, request: Request, verdict: Verdict, context: Context, files: t.Sequence[dict[str, t.Any]] = ()
+) -> dict[str, t.Any]:
+    who = context.caller
+    clean, paths, hidden = swept(request.command, request.arguments, context.key)
+    args, digest = _arguments(clean)
+    denied = {"error": redact_error(verdict.reason, hidden)} if phase == "deny" else {}
+    return {
+        "v": VERSION,
+        **stamp(),
+        "phase": phase,
+        "virt": "qemu",
+        **_vm(context.identity),
         "op": request.command if is_name(request.command) else shown(request.command),
         "op_id": ulid(),
         "class": verdict.command_class,
+        "also": list(verdict.also),
         "level": verdict.level,
         "args": args,
         "args_sha256": digest,
-        "redacted": paths,
+        "redacted": [str(_text(path, 256)) for path in paths[:MAX_PATHS]],
         "via": context.via,
         "reason": redact_error(str(context.reason or ""), hidden),
-        "policy": {"id": "builtin", "rule": verdict.rule, "default": "deny"},
+        "policy": _policy(verdict, context),
         "decision": verdict.decision,
-        "mode": "enforce",
+        "mode": verdict.mode,
+        "role": verdict.role,
+        "files": [
+            {str(key): scrub(str(_text(str(value)))) for key, value in each.items()} for each in files[:MAX_PATHS]
+        ],
+        "writer": writer(),
         "check": context.check,
         "consent": request.allow_dangerous is True,
         "auid": who.auid,
@@ -158,21 +172,31 @@ def _record(phase: str, request: Request, verdict: Verdict, context: Context) ->
             _text(key): redact_error(value, hidden) if isinstance(value, str) else value
             for key, value in asserted(who.controller).items()
         },
+        **denied,
     }
 
 
-def _arguments(request: Request) -> tuple[t.Any, str | None, list[str]]:
-    """Redacted arguments, the digest of their canonical form, and what was removed from them."""
-    clean, paths = redact(request.command, request.arguments)
-    paths = [str(_text(path, 256)) for path in paths[:MAX_PATHS]]
+def _policy(verdict: Verdict, context: Context) -> dict[str, t.Any]:
+    """Which policy decided, by which of its layers and rules; what it does not name is denied."""
+    return {
+        "id": _text(context.policy_id),
+        "sha256": context.policy_sha256,
+        "layer": verdict.layer,
+        "rule": verdict.rule,
+        "default": "deny",
+    }
+
+
+def _arguments(clean: t.Any) -> tuple[t.Any, str | None]:
+    """Redacted arguments as a record repeats them, and the digest of their canonical form."""
     try:
         form = canonical(clean)
     except ValueError as error:
         # Only of denied commands: arguments without a JSON form are never sent.
-        return {"unwritable": str(error)}, None, paths
+        return {"unwritable": str(error)}, None
     if len(form) > MAX_ARGS:
         clean = {"truncated": True, "len": len(form)}
-    return clean, hashlib.sha256(form).hexdigest(), paths
+    return clean, hashlib.sha256(form).hexdigest()
 
 
 def _text(value: str | None, limit: int = 4096) -> str | None:

@@ -112,6 +112,10 @@ def _kvm(arch: str, binary: str, cache: t.Optional[str]) -> Answer:
         return Answer(False, f"we have no proof for {arch}")
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return Answer(False, "/dev/kvm is missing, or this user may not open it")
+    if kvm_groups() is None:
+        return Answer(
+            False, "/dev/kvm is open to root alone, which QEMU is not: give it to a group (chgrp, chmod g+rw)"
+        )
     if cache is None:
         return prove("kvm", arch, binary)
     path = os.path.join(cache, f"kvm-{arch}.json")
@@ -124,6 +128,22 @@ def _kvm(arch: str, binary: str, cache: t.Optional[str]) -> Answer:
     make_folder(cache)
     write_json(path, {"key": key, **dataclasses.asdict(answer)})
     return answer
+
+
+def kvm_groups() -> t.Optional[list[int]]:
+    """The groups in which a QEMU with a user of its own may open ``/dev/kvm``; None if there is no way.
+
+    A plain user's QEMU has that user's rights, and needs none.
+    """
+    if os.geteuid() != 0:
+        return []
+    try:
+        status = os.stat("/dev/kvm")
+    except OSError:
+        return None
+    if status.st_mode & 0o006 == 0o006:
+        return []
+    return [status.st_gid] if status.st_gid != 0 and status.st_mode & 0o060 == 0o060 else None
 
 
 def prove(accel: str, arch: str, binary: str, seconds: float = SECONDS) -> Answer:

@@ -11,8 +11,12 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 
 
-def run(argv: t.Sequence[str], seconds: float = 60) -> str:
-    """The stdout of ``argv``; ``command_failed`` with the program's last words if it fails or takes too long."""
+def run(argv: t.Sequence[str], seconds: float = 60, user: t.Optional[int] = None) -> str:
+    """The stdout of ``argv``; ``command_failed`` with the program's last words if it fails or takes too long.
+
+    ``user``: root can have it run with the rights of this user, and the group of the same number, alone.
+    """
+    rights: dict[str, t.Any] = {} if user is None else {"user": user, "group": user, "extra_groups": [], "cwd": "/"}
     try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function  # the runner calls this too, and is no module
             list(argv),
@@ -21,6 +25,7 @@ def run(argv: t.Sequence[str], seconds: float = 60) -> str:
             timeout=seconds,
             check=False,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
+            **rights,
         )
     except FileNotFoundError:
         raise MaqetError(f"{argv[0]} is not installed on this host.", "command_failed", command=list(argv)) from None

@@ -12,7 +12,9 @@
 ``STATE/runner/runner-DIGEST.pyz``        the runner, named by its content, never overwritten
 ``STATE/cache/``                          answers that cost time to get: does KVM work?
 ``STATE/venv/``                           Python for the runner, made by the ``hypervisor`` role
-``LOG/NAME.audit.jsonl``                  the audit chain
+``STATE/audit.key``                       this host's key for marking what audit records do not say
+``LOG/NAME.audit.jsonl``                  the audit chain: its newest part
+``LOG/NAME.audit.000001.jsonl``           its older parts, the oldest first
 ``LOG/NAME.runner.log``                   what the runner itself said
 ``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running
 ``RUN/@direct-NAME/lock``                 held while a task speaks to the direct monitor
@@ -77,7 +79,7 @@ class VmPaths:
 
     @property
     def vnc_socket(self) -> str:
-        return os.path.join(self.run, "vnc.sock")
+        return os.path.join(self.run, "vnc", "vnc.sock")
 
     @property
     def status(self) -> str:
@@ -94,6 +96,15 @@ class VmPaths:
     @property
     def audit_log(self) -> str:
         return os.path.join(self.log, f"{self.name}.audit.jsonl")
+
+    @property
+    def audit_segments(self) -> str:
+        """A pattern (glob) for the older parts of the log; their names are made in ``guard/segments.py``."""
+        return os.path.join(self.log, f"{self.name}.audit.[0-9]*.jsonl")
+
+    @property
+    def audit_key(self) -> str:
+        return audit_key(os.path.dirname(os.path.dirname(self.home)))
 
     @property
     def runner_log(self) -> str:
@@ -122,6 +133,10 @@ class Layout:
         return os.path.join(self.state, "cache")
 
     @property
+    def audit_key(self) -> str:
+        return audit_key(self.state)
+
+    @property
     def venv_python(self) -> str:
         return os.path.join(self.state, "venv", "bin", "python")
 
@@ -136,6 +151,11 @@ class Layout:
                 "Choose a shorter name, or set XDG_STATE_HOME to a shorter folder",
             )
         return paths
+
+
+def audit_key(state: str) -> str:
+    """One key a host, for the logs of all its VMs."""
+    return os.path.join(state, "audit.key")
 
 
 def direct_lock(run: str, name: str) -> str:

@@ -12,6 +12,7 @@ import shutil
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import identity
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import run
 
 # A module run over ssh may have a short PATH; RHEL and its kin keep the emulator in libexec.
@@ -88,12 +89,13 @@ def cpu_models(binary: str, machine: str) -> list[str]:
     return parse_help_names(run([binary, "-machine", machine, "-cpu", "help"]))
 
 
-def image_info(path: str) -> ImageInfo:
-    """Look at an image file's own header. Called when a disk is defined, never when it is used:
+def image_info(path: str, fmt: t.Optional[str] = None) -> ImageInfo:
+    """Look at an image file's own header. Without ``fmt`` only when a disk is defined, never when it is used:
 
     a guest can write a qcow2 header into a raw disk, and whoever probes again would believe it.
     """
-    text = run([find_image_tool(), "info", "--output=json", "-U", f"file:{path}"])
+    argv = [find_image_tool(), "info", "--output=json", "-U", *(["-f", fmt] if fmt else []), f"file:{path}"]
+    text = run(argv, user=_writer(path))
     info = json.loads(text)
     return ImageInfo(
         path,
@@ -117,4 +119,18 @@ def create_image(path: str, fmt: str, size: t.Optional[int], base: t.Optional[Im
 
 def grow_image(path: str, fmt: str, size: int) -> None:
     """Make an image larger; qemu-img refuses to shrink without ``--shrink``, which we never give."""
-    run([find_image_tool(), "resize", "-q", "-f", fmt, f"file:{path}", str(size)])
+    node: dict[str, t.Any] = {"driver": fmt, "file": {"driver": "file", "filename": path}}
+    if fmt == "qcow2":  # what is below it has nothing to do with it, and may not be readable to its owner
+        node["backing"] = None
+    run([find_image_tool(), "resize", "-q", f"json:{json.dumps(node)}", str(size)], user=_writer(path))
+
+
+def _writer(path: str) -> t.Optional[int]:
+    """Whose rights suffice for an image that a QEMU may have written, of a VM that has a user of its own.
+
+    Its header can name any file of the host; whoever looks at it must not be able to open more than its writer.
+    """
+    if os.geteuid() != 0:
+        return None
+    owner = os.stat(path).st_uid
+    return owner if identity.is_vms(owner) else None

@@ -15,6 +15,7 @@ import time
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadline
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 
@@ -35,16 +36,26 @@ class Asked:
     reason: str = ""
     context: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     wait_for_event: t.Optional[str] = None
+    explain: bool = False
+    policy: t.Optional[t.Mapping[str, t.Any]] = None
+    witness: t.Optional[t.Mapping[str, t.Any]] = None
+
+    @property
+    def sends(self) -> bool:
+        """Whether QEMU is to get the commands at all."""
+        return not (self.check or self.explain)
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A QEMU to speak to without its runner. ``output`` is None for one that is not ours."""
+    """A QEMU to speak to without its runner. ``home`` is None for one that is not ours."""
 
+    where: Layout
     socket: str
     name: str
     audit_log: str
-    output: t.Optional[str] = None
+    home: t.Optional[str] = None
+    definition: t.Optional[str] = None
     uuid: t.Optional[str] = None
     pid: t.Optional[int] = None
     start: t.Optional[int] = None
@@ -54,7 +65,7 @@ def through_runner(path: str, name: str, asked: Asked) -> Answer:
     """Send ``asked`` to the runner of ``name``: responses, decisions, audit, events. MaqetError as it reports it."""
     begun = time.monotonic()
     with RunnerClient(path, name, asked.seconds + _GRACE) as client:
-        if asked.wait_for_event and not asked.check:
+        if asked.wait_for_event and asked.sends:
             client.subscribe([asked.wait_for_event])
         answer = client.request(
             "qmp",
@@ -64,8 +75,11 @@ def through_runner(path: str, name: str, asked: Asked) -> Answer:
             reason=asked.reason,
             context=dict(asked.context),
             timeout=asked.seconds,
+            explain=asked.explain,
+            policy=asked.policy,
+            witness=asked.witness,
         )
-        if asked.wait_for_event and not asked.check:
+        if asked.wait_for_event and asked.sends:
             try:
                 event = client.next_event(Deadline(max(0.0, asked.seconds - (time.monotonic() - begun))))
             except socket.timeout:

@@ -8,12 +8,15 @@ next one must not find it taken.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
 from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Closing
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp import handover
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed, Deadline, LineSocket
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 
@@ -56,12 +59,54 @@ class DirectMonitor(Closing):
         numbers = self.greeting["version"]["qemu"]
         return f"{numbers['major']}.{numbers['minor']}.{numbers['micro']}"
 
-    def execute(self, command: str, arguments: t.Optional[t.Mapping[str, t.Any]] = None) -> t.Any:
-        """QEMU's answer to one command; QmpError as it refuses, MaqetError if the answer does not come."""
+    @property
+    def build(self) -> str:
+        """Version and package, which tell one build of QEMU from another."""
+        return f"{self.version} {self.greeting['version'].get('package', '')}"
+
+    @property
+    def peer(self) -> int:
+        """The process that made the socket; for a QEMU that made its own, QEMU."""
+        return self._lines.peer
+
+    def execute(
+        self, command: str, arguments: t.Optional[t.Mapping[str, t.Any]] = None, passed: t.Sequence[Passed] = ()
+    ) -> t.Any:
+        """QEMU's answer to one command; QmpError as it refuses, MaqetError if the answer does not come.
+
+        QEMU takes the descriptors of ``passed`` first, which rewrite ``arguments``, and lets them go
+        after the command; ours are closed in any case.
+        """
+        waiting = list(passed)
+        undo: list[handover.Step] = []
+        try:
+            while waiting:
+                undo.append(self._hand(waiting.pop(0), f"maqet-{len(undo)}", command))
+            return self._command(command, arguments)
+        finally:
+            for one in waiting:
+                one.close()
+            for step in undo:  # a consumed name is gone already; a QEMU that is gone or hangs cannot be asked
+                with contextlib.suppress(QmpError, MaqetError):
+                    self._command(*step)
+
+    def _hand(self, passed: Passed, name: str, command: str) -> handover.Step:
+        """Have QEMU take one descriptor; the command that lets it go."""
+        try:
+            answer = self._command(*handover.offer(passed, name), passed.fd)
+        except QmpError as error:
+            raise handover.not_taken(command, error) from None
+        finally:
+            passed.close()
+        return handover.settle(passed, name, answer)
+
+    def _command(
+        self, command: str, arguments: t.Optional[t.Mapping[str, t.Any]] = None, fd: t.Optional[int] = None
+    ) -> t.Any:
         message: dict[str, t.Any] = {"execute": command}
         if arguments:
             message["arguments"] = dict(arguments)
-        return self._converse(message)
+        return self._converse(message, fd)
 
     def next_event(self) -> dict[str, t.Any]:
         """The next event, also one that came during a command."""
@@ -78,9 +123,9 @@ class DirectMonitor(Closing):
             raise self._unreachable("what answers there is not a QMP monitor")
         return dict(message["QMP"])
 
-    def _converse(self, message: dict[str, t.Any]) -> t.Any:
+    def _converse(self, message: dict[str, t.Any], fd: t.Optional[int] = None) -> t.Any:
         try:
-            self._lines.send(message)
+            self._lines.send(message, fd)
         except Closed:
             raise self._unreachable("QEMU hung up") from None
         except socket.timeout:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 import typing as t
 
@@ -49,11 +50,21 @@ class LineSocket(Closing):
         """Hang up."""
         self._socket.close()
 
-    def send(self, message: t.Mapping[str, t.Any]) -> None:
-        """Send one message; Closed if the other side has gone."""
+    @property
+    def peer(self) -> int:
+        """Process id of who listens there: SO_PEERCRED in unix(7)."""
+        size = struct.calcsize("3i")
+        return int(struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0])
+
+    def send(self, message: t.Mapping[str, t.Any], fd: t.Optional[int] = None) -> None:
+        """Send one message, with a descriptor if there is one; Closed if the other side has gone."""
         self._arm()
+        data = encode(message)
         try:
-            self._socket.sendall(encode(message))
+            if fd is not None:  # it travels beside the first byte: SCM_RIGHTS in unix(7)
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))
+                data = data[self._socket.sendmsg([data], [rights]) :]
+            self._socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             raise Closed() from None
 

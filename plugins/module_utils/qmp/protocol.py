@@ -11,7 +11,8 @@ server, subscribed    ``{"event": {"seq": 12, "event": "STOP", "data": {…}, "t
 
 Operations: ``status``; ``subscribe`` (``names`` or null for all, ``since`` a seq or null for now);
 ``qmp`` (``commands``: list of ``{"execute", "arguments"}``, ``allow_dangerous``, ``check``,
-``reason``, ``context``, ``timeout``).
+``explain``, ``reason``, ``context``, ``timeout``, ``policy``: what this task takes away from the host's,
+``witness``: ``{"seq", "hash"}`` of a record that the log must still hold).
 """
 
 from __future__ import annotations

@@ -25,11 +25,12 @@ SOURCES = (
     "definition.render_networks", "definition.spelling", "definition.stored", "definition.values",
     "errors",
     "guard.arguments", "guard.caller", "guard.canonical", "guard.commands", "guard.gate", "guard.judge", "guard.log",
-    "guard.names", "guard.record", "guard.redact",
-    "host.accel", "host.commands", "host.files", "host.locks", "host.paths", "host.processes", "host.qemu",
-    "qmp.protocol", "qmp.refusal",
-    "runner.daemon", "runner.emulator", "runner.libraries", "runner.report", "runner.server", "runner.service",
-    "runner.session",
+    "guard.names", "guard.passing", "guard.record", "guard.redact",
+    "host.accel", "host.chain", "host.commands", "host.files", "host.identity", "host.locks", "host.paths",
+    "host.processes", "host.qemu",
+    "qmp.handover", "qmp.protocol", "qmp.refusal",
+    "runner.daemon", "runner.emulator", "runner.errand", "runner.libraries", "runner.opened", "runner.premises",
+    "runner.report", "runner.server", "runner.service", "runner.session",
 )  # fmt: skip
 _MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import logging
 import os
@@ -21,12 +22,17 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import orphans
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import PolicySource, VmPolicySource
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes, schema_cache
+from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_reader import reader
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
@@ -43,8 +49,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     paths = where.vm(options.vm)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     os.umask(0o077)
-    # Neither our memory nor the guest's may end up in a core file: both hold secrets.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _keep_memory_to_ourselves()
     report = Report(paths, options.launch, options.ready_fd)
     signal.signal(signal.SIGTERM, _give_up)
     try:
@@ -60,6 +65,16 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
         report.failed(MaqetError(f"The runner of VM {paths.name} failed: {error!r}.", "runner_failed"))
         return 1
     return 0
+
+
+def _keep_memory_to_ourselves() -> None:
+    """Neither our memory nor the guest's may end up in a core file, or be read by another process: both hold secrets.
+
+    The limit is QEMU's too. Not being dumpable (PR_SET_DUMPABLE, prctl(2)) ends with exec, so it is ours alone.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 
 
 def _give_up(_number: int, _frame: t.Any) -> t.NoReturn:
@@ -112,7 +127,8 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
         report.starting(facts)
         await _connect(session, paths, qemu, ended, stopped)
         facts["qemu"]["version"] = session.version
-        server = _server(definition, paths, session, facts)
+        schema = await _schema(session, where, qemu.binary)
+        server = await asyncio.to_thread(_server, definition, where, schema, session, facts)
         await server.listen(paths.runner_socket)
         report.ready(facts)
     except BaseException:
@@ -129,15 +145,43 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
         log.info("asked to end; QEMU goes on without a runner")
 
 
-def _server(definition: Definition, paths: VmPaths, session: Session, facts: dict[str, t.Any]) -> Server:
+async def _schema(session: Session, where: Layout, binary: str) -> Schema:
+    """This QEMU's schema: remembered by its program and version, else asked for."""
+    key = schema_cache.key_of(binary, session.build)
+    known = schema_cache.load(where.cache, key) if key else None
+    schema = Schema.from_json(known) if known is not None else None
+    if schema is None:
+        schema = Schema.of(await session.schema())
+        if key:
+            schema_cache.store(where.cache, key, schema.to_json())
+    return schema
+
+
+def _server(definition: Definition, where: Layout, schema: Schema, session: Session, facts: dict[str, t.Any]) -> Server:
     """Guard, audit and socket of a VM whose QEMU has been greeted."""
-    qemu = facts["qemu"]
+    qemu, paths = facts["qemu"], where.vm(definition.name)
     identity = VmIdentity(
         definition.name, definition.uuid, qemu["pid"], qemu["start"], session.version, paths.monitor_socket
     )
-    gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
+    theirs = qemu["uid"] if where.scope == "system" else None
+    scope = Scope(definition.name, paths.home, schema, theirs, theirs)
+    policy, own = PolicySource(where.policy, reader(where.venv_python)), VmPolicySource(paths.definition)
+    gate = Gate(
+        identity, scope, AuditLog(paths.audit_log), "ipc", policy.current, lambda: tuple(filter(None, (own.current(),)))
+    )
+    gate.key = host_key(paths.audit_key)
+    _take_over(gate)
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     return Server(Service(session, gate, facts), session, hello)
+
+
+def _take_over(gate: Gate) -> None:
+    """Say in the log what became of commands whose runner was killed, and that there is a runner again."""
+    try:
+        for record in orphans.start(gate.log, gate.identity)[:-1]:
+            log.warning("%s (record %d): its outcome is not known", record["op"], record["intent"]["seq"])
+    except MaqetError as error:  # commands are refused as long as that is so, but the guest may run
+        log.error("%s", error)
 
 
 async def _connect(
@@ -197,6 +241,7 @@ def _facts(definition: Definition, qemu: emulator.Emulator, digest: str) -> dict
             "version": None,
             "binary": qemu.binary,
             "accel": qemu.accel,
+            "uid": qemu.uid,
         },
     }
 
@@ -208,6 +253,7 @@ def _bury(paths: VmPaths, qemu: emulator.Emulator, session: Session) -> None:
     reason = shutdowns[-1].get("reason") if shutdowns else None
     files.write_json(paths.last_exit, {"status": status, "reason": reason, "time": time.time()})
     log.info("QEMU ended with status %d (%s)", status, reason or "no word from the guest")
-    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.vnc_socket, paths.status):
+    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.status):
         files.remove(path)
+    files.remove(os.path.dirname(paths.vnc_socket))
     locks.discard(paths.lock)

@@ -9,29 +9,37 @@ for a file to appear, and if QEMU dies before it answers, the connection ends at
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import socket
+import stat
 import subprocess
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, files, locks, processes, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, locks, processes, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import premises
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
 
 
 class Emulator:
     """A QEMU that we started: its process, and what it was started as."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], binary: str, accelerator: str, paths: VmPaths) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], binary: str, accelerator: str, paths: VmPaths, uid: t.Optional[int]
+    ) -> None:
         self._popen = popen
         self._paths = paths
         self.binary = binary
         self.accel = accelerator
+        self.uid = os.geteuid() if uid is None else uid
         self.pidfd = os.pidfd_open(popen.pid)
         process = processes.of_pid(popen.pid)
         if process is None:  # gone within microseconds: no more to say than its log
@@ -67,12 +75,15 @@ def start(definition: Definition, where: Layout) -> Emulator:
     wanted = effective(definition.intent, os.uname().machine)
     binary = qemu.find_binary(wanted["arch"])
     accelerator = accel.resolve(wanted["accel"], wanted["arch"], binary, where.cache)
+    uid = premises.prepare(where, definition)
     for log in (paths.serial_log, paths.qemu_log):
         files.rotate(log)
-    files.make_folder(paths.output)
+    if wanted["display"] == "vnc":
+        premises.display(paths, uid)
     with contextlib.ExitStack() as stack:
         monitor = stack.enter_context(_listen(paths.monitor_socket))
         direct = stack.enter_context(_listen(paths.direct_socket))
+        opened = Opened(stack)
         place = Place(
             name=definition.name,
             uuid=definition.uuid,
@@ -80,31 +91,80 @@ def start(definition: Definition, where: Layout) -> Emulator:
             accel=accelerator,
             monitor_fd=monitor.fileno(),
             direct_fd=direct.fileno(),
-            serial_log=paths.serial_log,
+            serial_log=paths.serial_log if uid is None else opened.log(paths.serial_log),
             vnc_socket=paths.vnc_socket,
             host_arch=os.uname().machine,
             disks=definition.files,
+            sources=_sources(wanted["disks"], definition, paths, opened, uid),
+            renamed={} if uid is None else _renamed(wanted, opened),
+            sets=opened.sets,
         )
         log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         stack.callback(os.close, log_fd)
         fcntl.flock(log_fd, fcntl.LOCK_EX)
-        popen = _spawn(
-            command_line(definition.intent, place), log_fd, (monitor.fileno(), direct.fileno()), paths.output
+        passed = (monitor.fileno(), direct.fileno(), *opened.inherited)
+        rights = {} if uid is None else _rights(uid, accelerator, paths.output)
+        popen = _spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
+    return Emulator(popen, binary, accelerator, paths, uid)
+
+
+def _sources(
+    disks: t.Sequence[t.Mapping[str, t.Any]],
+    definition: Definition,
+    paths: VmPaths,
+    opened: Opened,
+    uid: t.Optional[int],
+) -> dict[str, Source]:
+    """How QEMU is to open each disk: by path what its user may open, through the runner what is somebody else's."""
+    sources = {}
+    for disk in disks:
+        name, file = disk["name"], definition.files[disk["name"]]
+        if uid is None or premises.is_own(file, paths):
+            source = Source(file.path, file.driver, _is_device(file.path))
+        else:
+            source = opened.disk(name, file.path, file.driver, disk["readonly"])
+        if uid is not None:
+            links = chain.to_pass(name, file.path, file.driver, file.backing, uid)
+            source = dataclasses.replace(source, backing=tuple(opened.base(name, link) for link in links))
+        sources[name] = source
+    return sources
+
+
+def _is_device(path: str) -> bool:
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:  # QEMU says better what is wrong with it
+        return False
+
+
+def _renamed(wanted: t.Mapping[str, t.Any], opened: Opened) -> dict[str, str]:
+    return {key: opened.readable(key, wanted[key]) for key in ("kernel", "initrd") if wanted[key]}
+
+
+def _rights(uid: int, accelerator: str, folder: str) -> dict[str, t.Any]:
+    """A user without capabilities, in no group but its own and the one that may use KVM; at home in ``folder``."""
+    groups = (accel.kvm_groups() or []) if accelerator == "kvm" else []
+    environment = {key: value for key, value in plain_environment().items() if key in ("PATH", "LANG")}
+    return {"user": uid, "group": uid, "extra_groups": groups, "env": {**environment, "HOME": folder}}
+
+
+def _spawn(
+    argv: t.Sequence[str], log_fd: int, passed: tuple[int, ...], folder: str, rights: dict[str, t.Any]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # pylint: disable=ansible-bad-function  # the runner is no module
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log_fd,
+            stderr=log_fd,
+            pass_fds=passed,
+            cwd=folder,
+            start_new_session=True,
+            **{"env": plain_environment(), **rights},
         )
-    return Emulator(popen, binary, accelerator, paths)
-
-
-def _spawn(argv: t.Sequence[str], log_fd: int, passed: tuple[int, ...], folder: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # pylint: disable=ansible-bad-function  # the runner is no module
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=log_fd,
-        stderr=log_fd,
-        pass_fds=passed,
-        cwd=folder,
-        env=plain_environment(),
-        start_new_session=True,
-    )
+    except (OSError, subprocess.SubprocessError) as error:
+        whom = f" as uid {rights['user']}" if "user" in rights else ""
+        raise MaqetError(f"{argv[0]} could not be started{whom}: {error}.", "qemu_failed") from None
 
 
 def _listen(path: str) -> socket.socket:

@@ -11,8 +11,9 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate, Outcome
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate, Outcome
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 
@@ -54,29 +55,34 @@ class Service:
 
     async def qmp(self, message: t.Mapping[str, t.Any], caller: Caller) -> Answer:
         """Judge all commands, then send them one after another; the first failure ends the list."""
-        requests = _requests(message)
-        reason, check = str(message.get("reason") or ""), bool(message.get("check"))
+        requests, asker = _requests(message), _asker(message, caller)
+        explain, check = message.get("explain") is True, bool(message.get("check"))
         end = time.monotonic() + _seconds(message)
-        verdicts = await asyncio.to_thread(self._gate.admit, requests, caller, reason, check)
+        if message.get("witness") is not None:
+            await asyncio.to_thread(self._gate.confront, message["witness"])
+        if explain:
+            verdicts = await asyncio.to_thread(self._gate.judge_all, requests, asker)
+        else:
+            verdicts = await asyncio.to_thread(self._gate.admit, requests, asker, check)
         batch = _Batch(decisions=[verdict.as_dict() for verdict in verdicts])
-        if check:
+        if check or explain:
             return {**vars(batch), "events": []}
         since = self._session.last_event
         for request in requests:
             try:
-                await self._one(request, caller, reason, end, batch)
+                await self._one(request, asker, end, batch)
             except MaqetError as error:
                 raise batch.fail(error, self._session.events(since)) from None
         return {**vars(batch), "events": self._session.events(since)}
 
-    async def _one(self, request: Request, caller: Caller, reason: str, end: float, batch: _Batch) -> None:
-        ticket = await asyncio.to_thread(self._gate.ask, request, caller, reason)
+    async def _one(self, request: Request, asker: Asker, end: float, batch: _Batch) -> None:
+        ticket = await asyncio.to_thread(self._gate.ask, request, asker)
         outcome = Outcome("success")
         try:
             seconds = end - time.monotonic()
             if seconds <= 0:  # its client has been told that it took too long, so it must not happen now
                 raise MaqetError(f"There was no time left for {request.command}; it was not sent.", "qmp_timeout")
-            response = await self._session.execute(ticket.command, ticket.arguments, seconds)
+            response = await self._session.execute(ticket.command, ticket.arguments, seconds, ticket.passed)
             batch.responses.append(response)
         except QmpError as error:
             outcome = Outcome("failed", error.error_class, error.desc)
@@ -92,8 +98,16 @@ def _requests(message: t.Mapping[str, t.Any]) -> list[Request]:
     commands = message.get("commands")
     if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
         raise MaqetError("'commands' must be a list of objects with 'execute' and 'arguments'.", "invalid_request")
+    odd = sorted({str(key) for command in commands for key in command} - {"execute", "arguments"})
+    if odd:  # exec-oob would be a second door, an id somebody else's answer
+        raise MaqetError(f"A command has 'execute' and 'arguments', and no {odd[0][:40]!r}.", "invalid_request")
     consent = message.get("allow_dangerous") is True
     return [Request(command.get("execute"), command.get("arguments") or {}, consent) for command in commands]
+
+
+def _asker(message: t.Mapping[str, t.Any], caller: Caller) -> Asker:
+    policy = message.get("policy")
+    return Asker(caller, str(message.get("reason") or ""), () if policy is None else (tighten("task", policy),))
 
 
 def _seconds(message: t.Mapping[str, t.Any]) -> float:

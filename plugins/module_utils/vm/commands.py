@@ -16,7 +16,13 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import check_name
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, redact_error, secrets
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import (
+    redact,
+    redact_error,
+    redact_event,
+    scrub_reply,
+    secrets,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, direct_lock, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
@@ -68,7 +74,7 @@ def checked(params: t.Mapping[str, t.Any], check: bool, context: t.Mapping[str, 
     try:
         commands = [{"execute": check_name(item["command"]), "arguments": item["arguments"] or {}} for item in items]
     except MaqetError as error:
-        if not check:
+        if not check and not params["explain"]:
             error.details["audit"] = _record_refusal(params, items, context)
         raise
     asked = Asked(
@@ -79,28 +85,41 @@ def checked(params: t.Mapping[str, t.Any], check: bool, context: t.Mapping[str, 
         redact_error(params["reason"], shown(params)[1]),  # it may quote a password of any of the commands
         context,
         params["wait_for_event"],
+        params["explain"],
+        params["policy"],
+        params["witness"],
     )
+    if asked.policy is not None:
+        _check_policy(asked.policy)
     direct = params["mode"] == "direct" or params["socket"] is not None
     return Plan(asked, single, params["vm"], params["socket"], direct, who)
+
+
+def _check_policy(policy: t.Mapping[str, t.Any]) -> None:
+    """Refuse a policy that cannot be before any VM is looked up."""
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
+
+    tighten("task", policy)
 
 
 def _record_refusal(
     params: t.Mapping[str, t.Any], items: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.Any]
 ) -> list[dict[str, t.Any]]:
     """A name that is none was refused before any VM was looked up. If the named VM has a log, it belongs there."""
-    from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
     from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import myself
-    from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
-    from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate
     from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
     from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+    from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
 
     try:
         path = layout().vm(check_vm_name(params["vm"])).audit_log
         if not os.path.exists(path):
             return []
-        gate = Gate(VmIdentity(params["vm"]), Scope(), AuditLog(path), "module")
-        gate.admit([Request(item["command"], {}) for item in items], myself(dict(context)), params["reason"])
+        gate = Gate(VmIdentity(params["vm"]), Scope(params["vm"]), AuditLog(path), "module")
+        asker = Asker(myself(dict(context)), params["reason"])
+        gate.admit([Request(item["command"], {}) for item in items], asker)
     except MaqetError as error:
         return list(error.details.get("audit", []))
     return []
@@ -112,12 +131,23 @@ def run(plan: Plan) -> Answer:
         answer = _send(plan)
     except MaqetError as error:
         details = error.details
+        _scrub(details, plan)
         details["changed"] = any(_changes(plan, index) for index in range(len(details.get("responses", []))))
         if plan.single and "decisions" in details:
             details["decision"] = details.pop("decisions")[0]
         raise
-    changed = any(_changes(plan, index) for index in range(len(plan.asked.commands)))
+    changed = not plan.asked.explain and any(_changes(plan, index) for index in range(len(plan.asked.commands)))
+    _scrub(answer, plan)
     return {"changed": changed, **(_one(answer) if plan.single else answer)}
+
+
+def _scrub(answer: Answer, plan: Plan) -> None:
+    """Take credentials that are in answers and events by chance out of a result."""
+    if answer.get("responses"):
+        sent = zip(plan.asked.commands, answer["responses"])
+        answer["responses"] = [scrub_reply(command["execute"], response) for command, response in sent]
+    if answer.get("events"):
+        answer["events"] = [redact_event(event) for event in answer["events"]]
 
 
 def warnings(result: Answer, plan: Plan) -> list[str]:
@@ -126,7 +156,7 @@ def warnings(result: Answer, plan: Plan) -> list[str]:
     return [
         f"{command['execute']} is of the class {decision['class']}; it is audited as a warning."
         for command, decision in zip(plan.asked.commands, decisions)
-        if decision["level"] == "warning"
+        if decision["level"] == "warning" and decision["decision"] == "allow" and not plan.asked.explain
     ]
 
 
@@ -158,13 +188,13 @@ def _ours(where: Layout, paths: VmPaths, plan: Plan) -> Target:
     from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import target
     from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import demand
 
-    return target(paths, demand(where, paths.name, plan.asked.seconds, look=False))
+    return target(where, paths, demand(where, paths.name, plan.asked.seconds, look=False))
 
 
 def _stranger(where: Layout, path: str) -> Target:
     """A QEMU of somebody else: its log is named by its socket, as no VM of ours can be named."""
     name = "@" + os.path.abspath(path).strip("/").replace("/", "-")
-    return Target(path, name, os.path.join(where.log, f"{name}.audit.jsonl"))
+    return Target(where, path, name, os.path.join(where.log, f"{name}.audit.jsonl"))
 
 
 def _direct(to: Target, where: Layout, plan: Plan) -> Answer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
     Answer,
     Asked,
@@ -21,7 +21,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actua
 class Control:
     """Sends commands of one task to one VM and keeps their audit records."""
 
-    def __init__(self, paths: VmPaths, reason: str, context: t.Mapping[str, t.Any]) -> None:
+    def __init__(self, where: Layout, paths: VmPaths, reason: str, context: t.Mapping[str, t.Any]) -> None:
+        self._where = where
         self._paths = paths
         self._reason = reason
         self._context = context
@@ -46,16 +47,18 @@ class Control:
             except MaqetError as error:  # what we send here may be sent twice without harm
                 if error.error_code != "runner_unreachable":
                     raise
-        return through_monitor(target(self._paths, actual), asked)
+        return through_monitor(target(self._where, self._paths, actual), asked)
 
 
-def target(paths: VmPaths, actual: Actual) -> Target:
+def target(where: Layout, paths: VmPaths, actual: Actual) -> Target:
     """The direct monitor of a VM of ours."""
     return Target(
+        where,
         paths.direct_socket,
         paths.name,
         paths.audit_log,
-        paths.output,
+        paths.home,
+        paths.definition,
         actual.facts.get("uuid"),
         actual.qemu.pid if actual.qemu else None,
         actual.qemu.start if actual.qemu else None,

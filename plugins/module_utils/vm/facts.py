@@ -27,6 +27,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "definition": definition.intent if definition else None,
         "disks": {name: file.path for name, file in definition.files.items()} if definition else {},
         "qemu_pid": actual.qemu.pid if actual.qemu else None,
+        "qemu_uid": qemu.get("uid"),
         "runner_pid": actual.runner.pid if actual.runner else None,
         "qemu_version": qemu.get("version"),
         "qemu_binary": qemu.get("binary"),

@@ -4,32 +4,60 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import pathlib
 
 import hypothesis
 import pytest
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 
 # No time limits: on a busy machine they fail for reasons that are not the code's.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
 
-@pytest.fixture
-def output(tmp_path: pathlib.Path) -> pathlib.Path:
-    folder = tmp_path / "vm" / "output"
-    folder.mkdir(parents=True)
-    return folder
+DATA = pathlib.Path(__file__).parent / "data"
+
+
+def load_schema(version: str) -> Schema:
+    """What a QEMU of this version says of its commands."""
+    with gzip.open(DATA / f"schema-{version}.json.gz", "rt", encoding="utf-8") as file:
+        return Schema.of(json.load(file))
+
+
+@pytest.fixture(scope="session")
+def schema() -> Schema:
+    return load_schema("7.2")
+
+
+@pytest.fixture(scope="session")
+def newest() -> Schema:
+    return load_schema("11.1")
 
 
 @pytest.fixture
-def scope(output: pathlib.Path) -> Scope:
-    return Scope(output=str(output))
+def home(tmp_path: pathlib.Path) -> pathlib.Path:
+    """The folder of a VM."""
+    for name in ("output", "disks"):
+        (tmp_path / "vm" / name).mkdir(parents=True)
+    return tmp_path / "vm"
+
+
+@pytest.fixture
+def output(home: pathlib.Path) -> pathlib.Path:
+    return home / "output"
+
+
+@pytest.fixture
+def scope(home: pathlib.Path, schema: Schema) -> Scope:
+    return Scope("web1", str(home), schema)
 
 
 @pytest.fixture
@@ -41,6 +69,11 @@ def log(tmp_path: pathlib.Path) -> AuditLog:
 def gate(scope: Scope, log: AuditLog) -> Gate:
     identity = VmIdentity("web1", "6c1e7f8a-0000-4000-8000-000000000001", 4711, 99, "7.2.22", "/run/web1/monitor.sock")
     return Gate(identity, scope, log, "ipc")
+
+
+@pytest.fixture
+def asker(caller: Caller) -> Asker:
+    return Asker(caller)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import collections
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import commands
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import RULES
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name
 
 SPOT = {
@@ -55,7 +54,7 @@ def test_counts_of_the_classification() -> None:
         "host-exec": 7,
     }
     assert len(commands.CLASS_OF) == 247
-    assert (len(commands.POWERED), len(commands.UNSTABLE)) == (39, 29)
+    assert (len(commands.FIELD_JUDGED), len(commands.UNSTABLE)) == (35, 29)
 
 
 def test_no_command_stands_in_two_classes() -> None:
@@ -63,9 +62,8 @@ def test_no_command_stands_in_two_classes() -> None:
 
 
 def test_every_table_speaks_of_classified_commands_only() -> None:
-    for table in (commands.POWERED, commands.UNSTABLE, commands.CONSENT, RULES):
+    for table in (commands.FIELD_JUDGED, commands.UNSTABLE, commands.CONSENT):
         assert set(table) <= set(commands.CLASS_OF)
-    assert set(RULES) <= commands.POWERED
     assert set(commands.CLASS_OF.values()) == set(commands.CLASSES)
     assert all(is_name(name) for name in commands.CLASS_OF)
 
@@ -80,6 +78,11 @@ def test_nobody_has_classified_these(name: str) -> None:
     assert commands.class_of(name) is None
 
 
-@pytest.mark.parametrize("name", "qom-set qom-get getfd closefd device_add chardev-add netdev_add transaction".split())
-def test_arguments_with_power(name: str) -> None:
-    assert name in commands.POWERED
+@pytest.mark.parametrize("name", "qom-set qom-get device_add chardev-add netdev_add transaction migrate".split())
+def test_their_fields_decide(name: str) -> None:
+    assert name in commands.FIELD_JUDGED
+
+
+@pytest.mark.parametrize("name", "block-export-add nbd-server-add display-reload add_client".split())
+def test_their_power_is_in_no_field(name: str) -> None:
+    assert name not in commands.FIELD_JUDGED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import errno
 import json
 import os
@@ -10,24 +11,23 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate, Outcome, Ticket
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate, Outcome, Ticket
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
 
 
 def records(gate: Gate) -> list[dict[str, t.Any]]:
     return read(gate.log.path) if os.path.exists(gate.log.path) else []
 
 
-def leave(gate: Gate, request: Request, caller: Caller, reason: str = "") -> Ticket:
-    return gate.ask(request, caller, reason)
+def leave(gate: Gate, request: Request, asker: Asker) -> Ticket:
+    return gate.ask(request, asker)
 
 
-def refused(gate: Gate, request: Request, caller: Caller) -> MaqetError:
+def refused(gate: Gate, request: Request, asker: Asker) -> MaqetError:
     with pytest.raises(MaqetError) as caught:
-        gate.ask(request, caller)
+        gate.ask(request, asker)
     json.dumps(caught.value.as_dict())
     return caught.value
 
@@ -36,8 +36,8 @@ def no_disk(*_arguments: t.Any) -> t.Any:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_the_intent_is_there_before_leave_is_given(gate: Gate, caller: Caller) -> None:
-    ticket = leave(gate, Request("query-status"), caller, "to see")
+def test_the_intent_is_there_before_leave_is_given(gate: Gate, asker: Asker) -> None:
+    ticket = leave(gate, Request("query-status"), dataclasses.replace(asker, reason="to see"))
     assert records(gate) == [ticket.intent]
     assert (ticket.intent["phase"], ticket.intent["via"], ticket.intent["reason"]) == ("intent", "ipc", "to see")
     assert (ticket.command, ticket.arguments, ticket.verdict.rule) == ("query-status", {}, "class-read")
@@ -50,21 +50,21 @@ def test_the_intent_is_there_before_leave_is_given(gate: Gate, caller: Caller) -
 
 
 @pytest.mark.parametrize("name", ["blockdev-del", "device_del", "quit", "system_powerdown", "system_reset"])
-def test_availability_is_sent_and_audited_as_a_warning(gate: Gate, caller: Caller, name: str) -> None:
-    made = gate.close(leave(gate, Request(name), caller), Outcome("success"))
+def test_availability_is_sent_and_audited_as_a_warning(gate: Gate, asker: Asker, name: str) -> None:
+    made = gate.close(leave(gate, Request(name), asker), Outcome("success"))
     assert {(each["class"], each["level"], each["decision"]) for each in made} == {("availability", "warning", "allow")}
 
 
 @pytest.mark.parametrize("name", ["memsave", "pmemsave"])
-def test_memory_dumps_are_sent_and_audited_at_info(gate: Gate, caller: Caller, name: str) -> None:
+def test_memory_dumps_are_sent_and_audited_at_info(gate: Gate, asker: Asker, name: str) -> None:
     request = Request(name, {"val": 0, "size": 1, "filename": "mem"})
-    made = gate.close(leave(gate, request, caller), Outcome("success"))
+    made = gate.close(leave(gate, request, asker), Outcome("success"))
     assert {(each["class"], each["level"], each["decision"]) for each in made} == {("host-file", "info", "allow")}
 
 
 @pytest.mark.parametrize("name", ["human-monitor-command", "inject-nmi"])
-def test_refused_by_default_and_sent_by_consent(gate: Gate, caller: Caller, name: str) -> None:
-    error = refused(gate, Request(name), caller)
+def test_refused_by_default_and_sent_by_consent(gate: Gate, asker: Asker, name: str) -> None:
+    error = refused(gate, Request(name), asker)
     assert error.error_code == "policy_denied"
     assert error.details["command"] == name
     assert error.details["decision"]["decision"] == "deny"
@@ -72,13 +72,13 @@ def test_refused_by_default_and_sent_by_consent(gate: Gate, caller: Caller, name
     assert "allow_dangerous: true" in error.details["remedy"] and error.details["remedy"] in str(error)
     assert error.details["audit"] == records(gate)
     assert [each["phase"] for each in records(gate)] == ["deny"]
-    made = gate.close(leave(gate, Request(name, {}, True), caller), Outcome("success"))
+    made = gate.close(leave(gate, Request(name, {}, True), asker), Outcome("success"))
     assert {(each["level"], each["consent"]) for each in made} == {("warning", True)}
     assert verify(gate.log.path).records == 3
 
 
-def test_an_error_of_qemu_is_recorded_without_secrets(gate: Gate, caller: Caller) -> None:
-    ticket = leave(gate, Request("human-monitor-command", {"command-line": "change vnc password abcdef"}, True), caller)
+def test_an_error_of_qemu_is_recorded_without_secrets(gate: Gate, asker: Asker) -> None:
+    ticket = leave(gate, Request("human-monitor-command", {"command-line": "change vnc password abcdef"}, True), asker)
     assert "abcdef" in ticket.secrets
     made = gate.close(ticket, Outcome("failed", "GenericError", "what is abcdef?"))
     assert (made[1]["res"], made[1]["error_class"], made[1]["error"]) == (
@@ -90,66 +90,72 @@ def test_an_error_of_qemu_is_recorded_without_secrets(gate: Gate, caller: Caller
         assert b"abcdef" not in file.read()
 
 
-def test_a_malformed_name(gate: Gate, caller: Caller) -> None:
-    error = refused(gate, Request("quit\nstop", {"a": "b"}), caller)
+def test_a_malformed_name(gate: Gate, asker: Asker) -> None:
+    error = refused(gate, Request("quit\nstop", {"a": "b"}), asker)
     assert error.error_code == "invalid_command"
     assert (error.details["command"], error.details["decision"]["rule"]) == (r"'quit\nstop'", "name-syntax")
     assert [each["op"] for each in records(gate)] == [r"'quit\nstop'"]
 
 
-def test_a_denial_shows_no_secret(gate: Gate, caller: Caller) -> None:
-    error = refused(gate, Request("screendump", {"filename": "https://bob:hunter2@h/x"}), caller)
+def test_a_denial_shows_no_secret(gate: Gate, asker: Asker) -> None:
+    error = refused(gate, Request("screendump", {"filename": "https://bob:hunter2@h/x"}), asker)
     with open(gate.log.path, encoding="utf-8") as file:
         assert "hunter2" not in file.read() + str(error) + json.dumps(error.as_dict())
 
 
-@pytest.mark.parametrize("request_", [Request("quit"), Request("migrate"), Request("no-such"), Request("Q")])
-def test_check_mode_judges_and_writes_nothing(gate: Gate, caller: Caller, request_: Request) -> None:
+@pytest.mark.parametrize(
+    "request_", [Request("quit"), Request("migrate", {"uri": "exec:id"}), Request("no-such"), Request("Q")]
+)
+def test_check_mode_judges_and_writes_nothing(gate: Gate, asker: Asker, request_: Request) -> None:
     if request_.command == "quit":
-        assert gate.admit([request_], caller, check=True)[0].allowed
+        assert gate.admit([request_], asker, check=True)[0].allowed
     else:
         with pytest.raises(MaqetError) as caught:
-            gate.admit([request_], caller, check=True)
+            gate.admit([request_], asker, check=True)
         assert caught.value.details["audit"] == []
     assert not os.path.exists(gate.log.path)
 
 
-def test_what_is_sent_is_what_was_judged(gate: Gate, caller: Caller) -> None:
+def test_what_is_sent_is_what_was_judged(gate: Gate, asker: Asker) -> None:
     arguments = {"filename": "mem", "val": 0, "size": 1}
-    ticket = leave(gate, Request("memsave", arguments), caller)
+    ticket = leave(gate, Request("memsave", arguments), asker)
     arguments["filename"] = "/etc/shadow"
-    assert ticket.arguments["filename"] == "mem"
+    assert ticket.arguments["filename"] == "mem"  # and becomes a descriptor when it is handed over
+    assert [one.how for one in ticket.passed] == ["procfd"]
+    ticket.passed[0].put("/proc/self/fd/9")
+    assert (ticket.arguments["filename"], arguments["filename"]) == ("/proc/self/fd/9", "/etc/shadow")
+    gate.close(ticket, Outcome("success"))
 
 
-def test_a_list_is_judged_before_its_first_command(gate: Gate, caller: Caller) -> None:
+def test_a_list_is_judged_before_its_first_command(gate: Gate, asker: Asker) -> None:
     requests = [Request("stop"), Request("migrate", {"uri": "exec:id"}), Request("cont"), Request("inject-nmi")]
-    assert [verdict.allowed for verdict in gate.judge_all(requests)] == [True, False, True, False]
+    assert [verdict.allowed for verdict in gate.judge_all(requests, asker)] == [True, False, True, False]
     assert records(gate) == []
-    with pytest.raises(MaqetError, match=r"^command 2 of 4, migrate: denied by the rule argument-rules") as caught:
-        gate.admit(requests, caller, "list")
+    with pytest.raises(MaqetError, match=r"^command 2 of 4, migrate: denied by the rule field-uri-exec") as caught:
+        gate.admit(requests, asker)
     assert caught.value.error_code == "policy_denied"
     assert [(each["phase"], each["op"]) for each in records(gate)] == [("deny", "migrate"), ("deny", "inject-nmi")]
     assert caught.value.details["audit"] == records(gate)
 
 
-def test_a_list_that_passes_leaves_no_trace_until_it_asks(gate: Gate, caller: Caller) -> None:
-    assert [verdict.rule for verdict in gate.admit([Request("stop"), Request("cont")], caller)] == [
+def test_a_list_that_passes_leaves_no_trace_until_it_asks(gate: Gate, asker: Asker) -> None:
+    assert [verdict.rule for verdict in gate.admit([Request("stop"), Request("cont")], asker)] == [
         "class-availability",
         "class-guest",
     ]
     assert records(gate) == []
 
 
-def test_no_log_no_leave(gate: Gate, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_log_no_leave(gate: Gate, asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "write", no_disk)
-    error = refused(gate, Request("query-status"), caller)
+    error = refused(gate, Request("query-status"), asker)
     assert (error.error_code, error.details["sent"]) == ("audit_failed", False)
     assert "query-status was not sent" in str(error) and "No space left" in str(error)
     assert gate.log.path in str(error)
 
 
-def test_no_log_for_the_result(gate: Gate, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticket = leave(gate, Request("quit"), caller)
+def test_no_log_for_the_result(gate: Gate, asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticket = leave(gate, Request("quit"), asker)
     monkeypatch.setattr(os, "fdatasync", no_disk)
     with pytest.raises(MaqetError) as caught:
         gate.close(ticket, Outcome("success"))
@@ -157,40 +163,42 @@ def test_no_log_for_the_result(gate: Gate, caller: Caller, monkeypatch: pytest.M
     assert "quit was sent" in str(caught.value)
 
 
-def test_a_denial_stands_without_a_log(gate: Gate, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_denial_stands_without_a_log(gate: Gate, asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "write", no_disk)
-    error = refused(gate, Request("migrate"), caller)
+    error = refused(gate, Request("migrate", {"uri": "exec:id"}), asker)
     assert (error.error_code, error.details["audit"]) == ("policy_denied", [])
     assert "No space left" in error.details["audit_error"] and "No space left" in str(error)
 
 
 @pytest.mark.parametrize("arguments", [None, [1], "x", {1: 2}, {"a": object()}, {"a": iter("x")}])
-def test_arguments_of_any_shape_are_denied_and_recorded(gate: Gate, caller: Caller, arguments: t.Any) -> None:
-    error = refused(gate, Request("query-status", arguments), caller)
+def test_arguments_of_any_shape_are_denied_and_recorded(gate: Gate, asker: Asker, arguments: t.Any) -> None:
+    error = refused(gate, Request("query-status", arguments), asker)
     assert error.details["decision"]["rule"] == "argument-shape"
     assert len(records(gate)) == 1
 
 
-def test_arguments_nested_without_end(gate: Gate, caller: Caller) -> None:
+def test_arguments_nested_without_end(gate: Gate, asker: Asker) -> None:
     deep: t.Any = {}
     for _level in range(50_000):
         deep = {"a": deep}
-    assert refused(gate, Request("blockdev-add", deep), caller).details["decision"]["rule"] == "argument-shape"
+    assert refused(gate, Request("blockdev-add", deep), asker).details["decision"]["rule"] == "argument-shape"
     assert verify(gate.log.path).ok
 
 
-def test_what_is_learned_later_counts(gate: Gate, caller: Caller) -> None:
-    gate.scope = Scope(gate.scope.output, frozenset({"quit"}))
-    error = refused(gate, Request("query-status"), caller)
-    assert error.details["decision"]["rule"] == "unknown-command"
-    assert gate.ask(Request("quit"), caller).verdict.allowed
+def test_what_is_learned_later_counts(gate: Gate, asker: Asker) -> None:
+    scope, gate.scope = gate.scope, Scope("web1")
+    error = refused(gate, Request("migrate", {"uri": "exec:id"}), asker)
+    assert error.details["decision"]["rule"] == "no-schema"
+    gate.scope = scope
+    assert refused(gate, Request("query-statu"), asker).details["decision"]["rule"] == "unknown-command"
+    assert gate.ask(Request("quit"), asker).verdict.allowed
 
 
-def test_many_threads_one_chain(gate: Gate, caller: Caller) -> None:
+def test_many_threads_one_chain(gate: Gate, asker: Asker) -> None:
     def one(number: int) -> str:
         if number % 3 == 0:
-            return refused(gate, Request("migrate"), caller).error_code
-        return str(gate.close(leave(gate, Request("query-status"), caller), Outcome("success"))[1]["res"])
+            return refused(gate, Request("migrate", {"uri": "exec:id"}), asker).error_code
+        return str(gate.close(leave(gate, Request("query-status"), asker), Outcome("success"))[1]["res"])
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         found = list(pool.map(one, range(60)))

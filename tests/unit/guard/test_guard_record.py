@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import record
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, judge
@@ -19,6 +19,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Con
 ALWAYS = """
     v time boot_id mono_ns phase virt vm uuid vm_pid vm_start qemu sock op op_id class level args args_sha256 redacted
     via reason policy decision mode check consent auid ses uid gid pid exe comm peer controller
+    also role files writer
 """.split()
 
 WHO = Caller(1000, 17, 0, 0, 99, "/usr/bin/python3", "python3", {"pid": 99, "uid": 0, "gid": 0}, {"host": "ops1"})
@@ -60,7 +61,13 @@ def test_an_intent_says_all(via: str) -> None:
         "mode": "enforce",
         "check": False,
     }
-    assert made["policy"] == {"id": "builtin", "rule": "class-availability", "default": "deny"}
+    assert made["policy"] == {
+        "id": "builtin",
+        "sha256": None,
+        "layer": None,
+        "rule": "class-availability",
+        "default": "deny",
+    }
     assert (made["auid"], made["ses"], made["uid"], made["pid"], made["comm"]) == (1000, 17, 0, 99, "python3")
     assert made["peer"] == {"pid": 99, "uid": 0, "gid": 0}
     assert made["controller"] == {"host": "ops1", "asserted": True}

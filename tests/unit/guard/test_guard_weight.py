@@ -25,7 +25,7 @@ HEAVY = {
     "logging",
     "tempfile",
     "ssl",
-    "socket",
+    "socket",  # but late and in journal.py: whoever writes a log has it loaded, to speak to QEMU
     "email",
     "random",
 }
@@ -41,7 +41,8 @@ def test_it_imports_its_own_room_and_the_standard_library(file: pathlib.Path) ->
             names.append(str(node.module))
     own = [name for name in names if name.startswith("ansible_collections")]
     assert [name for name in own if not name[len(PROJECT) :].startswith(ROOM)] == []
-    assert HEAVY.isdisjoint(name.split(".")[0] for name in names if name not in own)
+    heavy = HEAVY - {"socket"} if file.name == "journal.py" else HEAVY
+    assert heavy.isdisjoint(name.split(".")[0] for name in names if name not in own)
 
 
 def test_nothing_heavy_comes_along() -> None:

@@ -32,6 +32,7 @@ class Client:
         connected.settimeout(PATIENCE)
         self._socket = connected
         self._buffer = b""
+        self._kept: list[int] = []
 
     def send(self, *messages: t.Union[Message, bytes]) -> None:
         """Send messages as lines, and bytes as they are; a client that has gone is none of our business."""
@@ -52,12 +53,23 @@ class Client:
                     self._buffer = text.decode()[end:].encode()
                     return dict(message)
             try:
-                data = self._socket.recv(1 << 20)
+                data, fds, _flags, _address = socket.recv_fds(self._socket, 1 << 20, 8)
             except (ConnectionResetError, OSError):
                 return None
+            if fds:  # as QEMU does: what came before and has not been taken is lost
+                self._drop()
+                self._kept = fds
             if not data:
                 return None
             self._buffer += data
+
+    def take(self) -> t.Optional[int]:
+        """The descriptor that came last, if it has not been taken yet."""
+        return self._kept.pop() if self._kept else None
+
+    def _drop(self) -> None:
+        while self._kept:
+            os.close(self._kept.pop())
 
     def end(self) -> None:
         """Have both sides find the end of the conversation."""
@@ -67,6 +79,7 @@ class Client:
     def close(self) -> None:
         """Hang up."""
         self.end()
+        self._drop()
         self._socket.close()
 
 
@@ -195,6 +208,64 @@ class FakeMonitor(FakeServer):
             client.send({"error": {"class": answer.error_class, "desc": answer.desc}, **number})
         else:
             client.send({"return": answer, **number})
+
+
+class Descriptors:
+    """What QEMU does with descriptors: ``answers`` for a :class:`FakeMonitor`; ``sets`` and ``names`` are what it has.
+
+    ``numbers`` are what ``add-fd`` says they are called, counted from 40; fdsets are numbered from 7.
+    """
+
+    def __init__(self) -> None:
+        self.sets: dict[int, int] = {}
+        self.names: dict[str, int] = {}
+        self.seen: list[tuple[str, tuple[int, int]]] = []
+        self._next = 0
+        self.answers: dict[str, Answer] = {
+            "add-fd": self._add,
+            "getfd": self._get,
+            "remove-fd": lambda client, message: self._remove(client, message, self.sets, "fdset-id"),
+            "closefd": lambda client, message: self._remove(client, message, self.names, "fdname"),
+        }
+
+    def _take(self, client: Client, message: Message) -> t.Optional[int]:
+        fd = client.take()
+        if fd is None:
+            self._refuse(client, message, "No file descriptor supplied via SCM_RIGHTS")
+            return None
+        status = os.fstat(fd)
+        self.seen.append((message["execute"], (status.st_dev, status.st_ino)))
+        return fd
+
+    def _add(self, client: Client, message: Message) -> None:
+        fd = self._take(client, message)
+        if fd is not None:
+            number, self._next = self._next, self._next + 1
+            self.sets[7 + number] = fd
+            _return(client, message, {"fd": 40 + number, "fdset-id": 7 + number})
+
+    def _get(self, client: Client, message: Message) -> None:
+        fd = self._take(client, message)
+        if fd is not None:
+            self.names[message["arguments"]["fdname"]] = fd
+            _return(client, message, {})
+
+    def _remove(self, client: Client, message: Message, what: dict[t.Any, int], key: str) -> None:
+        fd = what.pop(message["arguments"][key], None)
+        if fd is None:
+            self._refuse(client, message, "not found")
+        else:
+            os.close(fd)
+            _return(client, message, {})
+
+    @staticmethod
+    def _refuse(client: Client, message: Message, words: str) -> None:
+        number = {"id": message["id"]} if "id" in message else {}
+        client.send({"error": {"class": "GenericError", "desc": words}, **number})
+
+
+def _return(client: Client, message: Message, answer: t.Any) -> None:
+    client.send({"return": answer, **({"id": message["id"]} if "id" in message else {})})
 
 
 def event(name: str, **data: t.Any) -> Message:

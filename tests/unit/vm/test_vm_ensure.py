@@ -52,7 +52,7 @@ class Task:
         waits = wait_for(options.pop("wait_for", None))
         patience = Patience(PATIENCE, False, PATIENCE)
         desired = Desired("web", state, normalise(options), patience, waits=waits, **flags)
-        return Ensure(self.vm.where, desired, Control(self.vm.paths, "a test", {}))
+        return Ensure(self.vm.where, desired, Control(self.vm.where, self.vm.paths, "a test", {}))
 
     def run(self, state: str, **options: t.Any) -> str:
         """Decide and perform; the actions."""
@@ -171,7 +171,9 @@ def test_a_file_of_the_users_in_our_folder_is_not_ours(task: Task, vm: FakeVm, i
 def test_a_guest_that_does_not_stop(task: Task, vm: FakeVm) -> None:
     task.run("running", memory="512M")
     vm.obeys = set()
-    work = Ensure(vm.where, Desired("web", "absent", {}, Patience(0.2, False, PATIENCE)), Control(vm.paths, "", {}))
+    work = Ensure(
+        vm.where, Desired("web", "absent", {}, Patience(0.2, False, PATIENCE)), Control(vm.where, vm.paths, "", {})
+    )
     work.decide()
     with pytest.raises(MaqetError) as caught:
         work.perform()
@@ -204,7 +206,7 @@ def test_a_wait_that_fails_takes_nothing_back(task: Task, vm: FakeVm) -> None:
     work = Ensure(
         vm.where,
         Desired("web", "running", {"memory": 512}, Patience(1, False, 0.5), waits=wait_for(["exit"])),
-        Control(vm.paths, "", {}),
+        Control(vm.where, vm.paths, "", {}),
     )
     work.decide()
     with pytest.raises(MaqetError) as caught:

@@ -25,7 +25,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def control(vm: FakeVm) -> Control:
-    return Control(vm.paths, "a test", {"task": "stop it"})
+    return Control(vm.where, vm.paths, "a test", {"task": "stop it"})
 
 
 def outcome(vm: FakeVm, patience: Patience, via: t.Any = None) -> t.Union[list[str], MaqetError]:
