@@ -60,7 +60,7 @@ class Task:
         """
         self._hidden = frozenset(secret for secret in secrets if secret)
         self._module.no_log_values = set(self._hidden)
-        self._shown = {**self.params, **shown}
+        self._shown = masked({**self.params, **shown}, self._hidden)
 
     def warn(self, text: str) -> None:
         """A warning that the user sees under the task."""

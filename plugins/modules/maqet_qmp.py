@@ -287,7 +287,7 @@ SPEC = {
     "mode": {"type": "str", "choices": ["ipc", "direct"], "default": "ipc"},
     "timeout": {"type": "float", "default": 30},
     "wait_for_event": {"type": "str"},
-    "reason": {"type": "str", "default": ""},
+    "reason": {"type": "str", "default": "", "no_log": True},  # it may quote one of the above
     "explain": {"type": "bool", "default": False},
     "policy": {"type": "dict"},
     "witness": {

@@ -130,6 +130,6 @@ def unknown_command(command: object, known: t.Iterable[str]) -> str:
 def _list(names: t.Collection[str]) -> str:
     ordered = sorted(names)
     if not ordered:
-        return "there is none"
+        return "none is known"
     more = f", and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else ""
     return "known: " + ", ".join(ordered[:_LISTED]) + more

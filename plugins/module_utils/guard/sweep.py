@@ -32,6 +32,8 @@ MIN_INCIDENTAL = 6
 
 #: ``scheme://user:password@``; the group is what stands before the last ``@`` of the authority.
 _USERINFO = re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]*://)([^/?#\s\"']*)@", re.IGNORECASE)
+#: A text that is a URL as a whole. Its userinfo may hold anything: nothing else is in the way.
+_URL = re.compile(r"(\s*[a-z][a-z0-9+.-]*://)(.*)", re.IGNORECASE | re.DOTALL)
 _JSON_NAME = re.compile(r"(?<![a-z0-9])(json:)(.+)", re.IGNORECASE | re.DOTALL)
 _EXEC = re.compile(r"(\s*exec:)(.+)", re.IGNORECASE | re.DOTALL)
 _HMP_SECRET = re.compile(r"\b(?:data|password|passwd|secret)=([^,\s]+)")
@@ -194,11 +196,9 @@ class Sweep:
         """One string without URL credentials and without what follows ``json:``."""
 
         def userinfo(found: re.Match[str]) -> str:
-            user, mark, password = found.group(2).partition(":")
-            if not mark:
-                user, mark, password = user.partition("%")  # iscsi://user%password@host
-            self._hide(password if mark else user, 1 if mark else MIN_INCIDENTAL)
-            return f"{found.group(1)}<redacted:{len(found.group(2))}>@"
+            if re.fullmatch(r"<redacted:[0-9]+>", found.group(2)):
+                return found.group()
+            return f"{found.group(1)}{self._userinfo(found.group(2))}@"
 
         def named(found: re.Match[str]) -> str:
             self._hide(found.group(2), MIN_INCIDENTAL)
@@ -212,7 +212,20 @@ class Sweep:
             self._hide(found.group(2), MIN_INCIDENTAL)
             return f"{found.group(1)}<redacted:{len(found.group(2))}>"
 
-        return _NAMED.sub(named, _USERINFO.sub(userinfo, _JSON_NAME.sub(pseudo, text)))
+        text = _JSON_NAME.sub(pseudo, text)
+        whole = _URL.match(text)
+        end = _userinfo_end(whole.group(2)) if whole else 0
+        if whole and end:
+            text = f"{whole.group(1)}{self._userinfo(whole.group(2)[:end])}{whole.group(2)[end:]}"
+        return _NAMED.sub(named, _USERINFO.sub(userinfo, text))
+
+    def _userinfo(self, text: str) -> str:
+        """What is left of ``user:password``."""
+        user, mark, password = text.partition(":")
+        if not mark:
+            user, mark, password = user.partition("%")  # iscsi://user%password@host
+        self._hide(password if mark else user, 1 if mark else MIN_INCIDENTAL)
+        return f"<redacted:{len(text)}>"
 
     def _parsed(self, text: str) -> str | None:
         """The JSON in a ``json:`` file name without its secrets; None when all of it is to go."""
@@ -223,6 +236,19 @@ class Sweep:
         except (ValueError, RecursionError):
             return None
         return json.dumps(self.value(value, (), split(EVERYWHERE), ""))
+
+
+def _userinfo_end(rest: str) -> int:
+    """Where the ``@`` behind the userinfo is in a URL without its scheme; 0 when it has none.
+
+    A password with a ``/`` in it is against RFC 3986, and yet a password: what stands before the
+    slash then is no host, for its port is no number.
+    """
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        return authority.rindex("@")
+    port = authority.rpartition(":")[2] if ":" in authority else ""
+    return rest.rindex("@") if port and not port.isdigit() and "]" not in port and "@" in rest else 0
 
 
 def _join(where: str, key: t.Any) -> str:

@@ -87,11 +87,6 @@ class _Place(t.NamedTuple):
     node: Node | None
 
 
-class _Member(t.NamedTuple):
-    ref: str
-    path: str
-
-
 class _Walker:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
@@ -117,6 +112,8 @@ class _Walker:
 
     def value(self, ref: str, value: t.Any, place: _Place, depth: int) -> None:
         """Look at one value of the type ``ref``."""
+        if self._problem is not None:
+            return  # it is refused whatever follows; a sentence for each of a million mistakes would cost the host
         kind = self._schema.type(ref)
         if isinstance(kind, Alternate):
             self._alternate(kind, value, place, depth)
@@ -160,22 +157,25 @@ class _Walker:
     def object(self, ref: str, value: dict[str, t.Any], place: _Place, depth: int) -> None:
         """Look at an object: first at its names, then at what they hold."""
         place = self._restarted(ref, value, place)
-        members, required, chosen = self._members(ref, value, place)
-        free = not place.holders and place.root in UNTYPED
-        if chosen and not free:
+        parts, clear = self._parts(ref, value, place.path)
+        if clear and (place.holders or place.root not in UNTYPED):
             for name in value:
-                if name not in members:
-                    self.wrong(mismatch.unknown(place.where, name, members, value))
-        for name in required:
-            if name not in value:
-                self.wrong(mismatch.missing(place.where, name))
+                if not any(name in kind.members for kind, _path in parts):
+                    known = [member for kind, _path in parts for member in kind.members]
+                    self.wrong(mismatch.unknown(place.where, name, known, value))
+                    return
         holders = (*place.holders, value)
         before = f"{place.where}." if place.where else ""
+        for kind, _path in parts:
+            for name in kind.required:
+                if name not in value:
+                    self.wrong(mismatch.missing(place.where, name))
         for name, item in value.items():
-            member = members.get(name)
-            if member is not None:
-                inner = _Place(f"{before}{name}", place.root, member.path, holders, name, None, place.node)
-                self.value(member.ref, item, inner, depth)
+            for kind, path in parts:
+                if name in kind.members:
+                    inner = _Place(before + name, place.root, path + name, holders, name, None, place.node)
+                    self.value(kind.members[name], item, inner, depth)
+                    break
 
     def _restarted(self, ref: str, value: dict[str, t.Any], place: _Place) -> _Place:
         """The place where the data goes on: in a definition of its own for a block node and for an action."""
@@ -190,23 +190,21 @@ class _Walker:
             return place._replace(root=leaves.root_of(action), path="")
         return place._replace(path=leaves.again(place.root, place.path))
 
-    def _members(self, ref: str, value: dict[str, t.Any], place: _Place) -> tuple[dict[str, _Member], list[str], bool]:
-        """The members that an object may and must have, by the branches that it chooses; False if one is unclear."""
-        members: dict[str, _Member] = {}
-        required: list[str] = []
-        path = place.path
+    def _parts(self, ref: str, value: dict[str, t.Any], path: str) -> tuple[list[tuple[Object, str]], bool]:
+        """The types that together say what an object holds: its own, and that of each branch that it chooses.
+
+        With each what stands before its members' paths. False if a branch is not chosen, or not clearly.
+        """
+        parts: list[tuple[Object, str]] = []
         while True:
             kind = t.cast(Object, self._schema.type(ref))
-            before = f"{path}." if path else ""
-            for name, inner in kind.members.items():
-                members[name] = _Member(inner, before + name)
-            required += kind.required
+            parts.append((kind, f"{path}." if path else ""))
             if kind.tag is None:
-                return members, required, True
+                return parts, True
             case = value.get(kind.tag)
             following = kind.cases.get(case) if isinstance(case, str) else None
             if following is None:
-                return members, required, False
+                return parts, False
             path += f"{{{case}}}"
             ref = following
 

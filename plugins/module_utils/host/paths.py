@@ -15,6 +15,7 @@
 ``STATE/audit.key``                       this host's key for marking what audit records do not say
 ``LOG/NAME.audit.jsonl``                  the audit chain: its newest part
 ``LOG/NAME.audit.000001.jsonl``           its older parts, the oldest first
+``CONFIG/policy.yml``                     the host's policy: what may be sent to QEMU, and by whom
 ``LOG/NAME.runner.log``                   what the runner itself said
 ``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running
 ``RUN/@direct-NAME/lock``                 held while a task speaks to the direct monitor
@@ -113,12 +114,17 @@ class VmPaths:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The four trees that we use on a host, for root or for a plain user."""
+    """The trees that we use on a host, for root (``scope`` system) or for a plain user (``scope`` user)."""
 
     state: str
     run: str
     log: str
     scope: str
+    config: str = "/etc/maqet"
+
+    @property
+    def policy(self) -> str:
+        return os.path.join(self.config, "policy.yml")
 
     @property
     def vms(self) -> str:
@@ -163,6 +169,10 @@ def direct_lock(run: str, name: str) -> str:
     return os.path.join(run, f"@direct-{name}", "lock")
 
 
+#: Root's VMs are the system's.
+SYSTEM = Layout("/var/lib/maqet", "/run/maqet", "/var/log/maqet", "system", "/etc/maqet")
+
+
 def layout() -> Layout:
     """Where this user's VMs live: the system's folders for root, the XDG ones for anybody else.
 
@@ -170,9 +180,14 @@ def layout() -> Layout:
     out, and VMs stay (XDG Base Directory Specification, 0.8).
     """
     if os.geteuid() == 0:
-        return Layout("/var/lib/maqet", "/run/maqet", "/var/log/maqet", "system")
+        return SYSTEM
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Layout(
-        os.path.join(data, "maqet"), os.path.join(state, "maqet", "run"), os.path.join(state, "maqet", "log"), "user"
+        os.path.join(data, "maqet"),
+        os.path.join(state, "maqet", "run"),
+        os.path.join(state, "maqet", "log"),
+        "user",
+        os.path.join(config, "maqet"),
     )

@@ -23,16 +23,18 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import orphans
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entry
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import PolicySource, VmPolicySource
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import Policy
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import VmPolicySource
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes, schema_cache
 from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_reader import reader
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
@@ -45,7 +47,7 @@ log = logging.getLogger("maqet.runner")
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     """Run one VM to its end. Exit status 0: it ended; 1: it did not start, and the report says why."""
     options = _parse(argv)
-    where = Layout(options.state, options.run, options.log, options.scope)
+    where = Layout(options.state, options.run, options.log, options.scope, options.config)
     paths = where.vm(options.vm)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     os.umask(0o077)
@@ -88,7 +90,7 @@ def _asked_to_end() -> MaqetError:
 
 def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="maqet-runner", description="Runs one QEMU and owns its monitor.")
-    for name in ("vm", "state", "run", "log", "scope", "launch", "digest"):
+    for name in ("vm", "state", "run", "log", "scope", "config", "launch", "digest"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--ready-fd", type=int)
     return parser.parse_args(argv)
@@ -165,14 +167,23 @@ def _server(definition: Definition, where: Layout, schema: Schema, session: Sess
     )
     theirs = qemu["uid"] if where.scope == "system" else None
     scope = Scope(definition.name, paths.home, schema, theirs, theirs)
-    policy, own = PolicySource(where.policy, reader(where.venv_python)), VmPolicySource(paths.definition)
+    policy, own = host_policy(where, _new_policy), VmPolicySource(paths.definition)
     gate = Gate(
-        identity, scope, AuditLog(paths.audit_log), "ipc", policy.current, lambda: tuple(filter(None, (own.current(),)))
+        identity, scope, AuditLog(paths.audit_log), "ipc", policy, lambda: tuple(filter(None, (own.current(),)))
     )
     gate.key = host_key(paths.audit_key)
     _take_over(gate)
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
-    return Server(Service(session, gate, facts), session, hello)
+    mode = 0o666 if where.scope == "system" else 0o600  # the kernel says who connects, the policy what they may
+    return Server(Service(session, gate, facts), session, hello, Entry(policy, gate.turn_away), mode)
+
+
+def _new_policy(policy: Policy) -> None:
+    """One line of the log for each policy that we come to obey."""
+    log.info("the policy is %s, sha256 %s", policy.id, policy.sha256 or "none")
+    for words in (policy.problem, *policy.warnings):
+        if words:
+            log.warning("%s", words)
 
 
 def _take_over(gate: Gate) -> None:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import pathlib
 
@@ -17,29 +15,21 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditL
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.tests.unit.guard import schemas
 
 # No time limits: on a busy machine they fail for reasons that are not the code's.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
 
-DATA = pathlib.Path(__file__).parent / "data"
-
-
-def load_schema(version: str) -> Schema:
-    """What a QEMU of this version says of its commands."""
-    with gzip.open(DATA / f"schema-{version}.json.gz", "rt", encoding="utf-8") as file:
-        return Schema.of(json.load(file))
-
-
 @pytest.fixture(scope="session")
 def schema() -> Schema:
-    return load_schema("7.2")
+    return schemas.schema("7.2")
 
 
 @pytest.fixture(scope="session")
 def newest() -> Schema:
-    return load_schema("11.1")
+    return schemas.schema("11.1")
 
 
 @pytest.fixture

@@ -49,9 +49,20 @@ def test_the_intent_is_there_before_leave_is_given(gate: Gate, asker: Asker) -> 
     assert verify(gate.log.path).ok
 
 
-@pytest.mark.parametrize("name", ["blockdev-del", "device_del", "quit", "system_powerdown", "system_reset"])
-def test_availability_is_sent_and_audited_as_a_warning(gate: Gate, asker: Asker, name: str) -> None:
-    made = gate.close(leave(gate, Request(name), asker), Outcome("success"))
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("blockdev-del", {"node-name": "a"}),
+        ("device_del", {"id": "a"}),
+        ("quit", {}),
+        ("system_powerdown", {}),
+        ("system_reset", {}),
+    ],
+)
+def test_availability_is_sent_and_audited_as_a_warning(
+    gate: Gate, asker: Asker, name: str, arguments: dict[str, t.Any]
+) -> None:
+    made = gate.close(leave(gate, Request(name, arguments), asker), Outcome("success"))
     assert {(each["class"], each["level"], each["decision"]) for each in made} == {("availability", "warning", "allow")}
 
 
@@ -62,9 +73,13 @@ def test_memory_dumps_are_sent_and_audited_at_info(gate: Gate, asker: Asker, nam
     assert {(each["class"], each["level"], each["decision"]) for each in made} == {("host-file", "info", "allow")}
 
 
-@pytest.mark.parametrize("name", ["human-monitor-command", "inject-nmi"])
-def test_refused_by_default_and_sent_by_consent(gate: Gate, asker: Asker, name: str) -> None:
-    error = refused(gate, Request(name), asker)
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("human-monitor-command", {"command-line": "info kvm"}), ("inject-nmi", {})]
+)
+def test_refused_by_default_and_sent_by_consent(
+    gate: Gate, asker: Asker, name: str, arguments: dict[str, t.Any]
+) -> None:
+    error = refused(gate, Request(name, arguments), asker)
     assert error.error_code == "policy_denied"
     assert error.details["command"] == name
     assert error.details["decision"]["decision"] == "deny"
@@ -72,7 +87,7 @@ def test_refused_by_default_and_sent_by_consent(gate: Gate, asker: Asker, name: 
     assert "allow_dangerous: true" in error.details["remedy"] and error.details["remedy"] in str(error)
     assert error.details["audit"] == records(gate)
     assert [each["phase"] for each in records(gate)] == ["deny"]
-    made = gate.close(leave(gate, Request(name, {}, True), asker), Outcome("success"))
+    made = gate.close(leave(gate, Request(name, arguments, True), asker), Outcome("success"))
     assert {(each["level"], each["consent"]) for each in made} == {("warning", True)}
     assert verify(gate.log.path).records == 3
 

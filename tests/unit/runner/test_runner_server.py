@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
@@ -23,7 +23,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner import server as
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event
-from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import COMMANDS, PATIENCE, UUID, Message, records
+from ansible_collections.maqet.qemu.tests.unit.guard.schemas import schema
+from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, UUID, Message, records
 
 HELLO = {"vm": "web", "uuid": UUID, "pid": 1, "digest": "d"}
 
@@ -98,7 +99,7 @@ class World:
         (folder / "output").mkdir()
         self.session = FakeSession()
         identity = VmIdentity("web", UUID, 4711, 99, "7.2.22", "/run/maqet/web/monitor.sock")
-        gate = Gate(identity, Scope(str(folder / "output"), frozenset(COMMANDS)), AuditLog(str(self.log)), "ipc")
+        gate = Gate(identity, Scope("web", str(folder), schema("7.2")), AuditLog(str(self.log)), "ipc")
         session = t.cast(t.Any, self.session)
         self.server = Server(Service(session, gate, {"vm": "web", "uuid": UUID}), session, HELLO)
         self._stack = contextlib.AsyncExitStack()
