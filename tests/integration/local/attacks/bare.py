@@ -33,7 +33,18 @@ def bare_qemu(place: Place, disk: Path) -> t.Iterator[str]:
         listener.listen(1)
         arguments = [
             *("qemu-system-x86_64", "-S", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"),
-            *("-accel", "tcg", "-m", "64,slots=2,maxmem=512M", "-device", "VGA", "-device", "qemu-xhci,id=xhci"),
+            *(
+                "-accel",
+                "tcg",
+                "-smp",
+                "1,maxcpus=2",
+                "-m",
+                "64,slots=2,maxmem=512M",
+                "-device",
+                "VGA",
+                "-device",
+                "qemu-xhci,id=xhci",
+            ),
             *("-device", "pcie-root-port,id=rp1,chassis=1", "-device", "ide-cd,id=cd0"),
             *("-blockdev", f"driver=file,node-name=disk-d0-file,filename={disk}"),
             *("-blockdev", "driver=qcow2,node-name=disk-d0,file=disk-d0-file"),

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 from ansible_collections.maqet.qemu.tests.integration.local.attacks import (
     further_blocks,
+    further_devices,
     further_files,
+    further_found,
+    further_headers,
     further_nets,
+    further_nodes,
     further_objects,
 )
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.proofs_files import FILES
@@ -17,9 +21,9 @@ PROOFS = FILES + POWERS
 FURTHER = (
     *(further_files.SPELLINGS + further_files.CHARDEVS),
     *(further_nets.NETDEVS + further_nets.SERVERS + further_nets.MIGRATION),
-    *(further_blocks.HEADERS + further_blocks.NODES + further_blocks.FILENAMES),
-    *(further_blocks.STORED + further_blocks.EXPORTS),
-    *(further_objects.OBJECTS + further_objects.DEVICES + further_objects.QOM),
-    *(further_objects.TRACING + further_objects.RUNNER),
+    *(further_headers.HEADERS + further_nodes.NODES),
+    *(further_blocks.FILENAMES + further_blocks.STORED + further_blocks.EXPORTS),
+    *(further_objects.OBJECTS + further_devices.DEVICES + further_devices.QOM),
+    *(further_devices.TRACING + further_devices.RUNNER + further_found.FOUND),
 )
 ATTACKS = PROOFS + FURTHER

@@ -202,13 +202,20 @@ SERVERS = (
         {"protocol": "vnc", "fdname": "mine", "skipauth": True},
         reaches("descriptor"),
     ),
-    one("s-vnc-password", "secret", "change-vnc-password", {"password": "mine"}, reaches("Could not", "password")),
+    one(
+        "s-vnc-password",
+        "secret",
+        "change-vnc-password",
+        {"password": "mine"},
+        reaches("Could not", "password"),
+        consent=True,
+    ),
     Attack(
         "s-set-password",
         "secret set_password.connected expire_password.time",
         (
-            Step("set_password", {"protocol": "vnc", "password": "mine", "connected": "keep"}),
-            Step("set_password", {"protocol": "vnc", "password": "mine", "display": "default"}),
+            Step("set_password", {"protocol": "vnc", "password": "mine", "connected": "keep"}, consent=True),
+            Step("set_password", {"protocol": "vnc", "password": "mine", "display": "default"}, consent=True),
         ),
         accepted,
     ),
@@ -252,6 +259,7 @@ MIGRATION = (
         "migrate-set-capabilities",
         {"capabilities": [{"capability": "x-colo", "state": True}]},
         accepted,
+        consent=True,
     ),
     one("m-exec-oob", "oob", "exec-oob", {"uri": "exec:id"}, "no command, but the key of QEMU's second door"),
     Attack(

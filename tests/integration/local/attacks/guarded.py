@@ -26,7 +26,7 @@ WANTED: Result = {
     "disks": [{"name": "d0", "size": "4M"}],
     "extra_args": [
         *("-device", "qemu-xhci,id=xhci", "-device", "pcie-root-port,id=rp1,chassis=1", "-device", "ide-cd,id=cd0"),
-        *("-object", "authz-list,id=authz0,policy=deny"),
+        *("-object", "authz-list,id=authz0,policy=deny", "-smp", "maxcpus=2"),
     ],
 }
 #: Of the VM's folder: what a running VM writes itself.
@@ -64,7 +64,7 @@ class Target:
             "command": step.command,
             "arguments": self.place_of(attack).fill(step.arguments),
             "mode": mode,
-            "allow_dangerous": consent and not attack.consent,
+            "allow_dangerous": consent and not step.consent,
         }
         return {"name": attack.name, "maqet_qmp": options}
 
@@ -138,7 +138,7 @@ def in_turn(target: Target, attacks: t.Sequence[Attack], mode: str, consent: boo
 
 def at_once(target: Target, attacks: t.Sequence[Attack], mode: str, consent: bool) -> list[str]:
     """The denied steps in lists, of which not one command may be sent; complaints."""
-    steps = [(a, s) for a in attacks for s in a.denied if not (consent and a.consent)]
+    steps = [(a, s) for a in attacks for s in a.denied if not (consent and s.consent)]
     parts = [steps[start : start + _AT_ONCE] for start in range(0, len(steps), _AT_ONCE)]
     results = target.local.run(*(target.listed(part, mode, consent) for part in parts))
     found: list[str] = []

@@ -55,6 +55,25 @@ def qcow2(
     return prepare
 
 
+def qcow2_name_in_header(name: str, backing: str) -> Prepare:
+    """A header that is longer than it need be, with the backing file's name in its own unknown fields.
+
+    The extensions behind it, of which one says that the backing file is raw, begin after the name: QEMU reads none.
+    """
+
+    def prepare(place: Place) -> None:
+        text, length = place.fill(backing).encode(), 512
+        image = bytearray(qcow2_bytes())
+        struct.pack_into(">QI", image, 8, 112, len(text))
+        struct.pack_into(">I", image, 100, length)
+        image[112:length] = text.ljust(length - 112, b"\0")
+        end = _extension(_BACKING_FORMAT, b"raw") + struct.pack(">II", 0, 0)
+        image[length : length + len(end)] = end
+        _put(place, f"<disks>/{name}", bytes(image))
+
+    return prepare
+
+
 def qed(name: str, backing: str) -> Prepare:
     """A QED image with a backing file of which the header says that it is raw."""
 

@@ -219,16 +219,15 @@ POWERS = (
             ),
         ),
         made("<run>/gdb"),
-        "consent",
+        "command-line",
         files(target=ORIGINAL),
-        consent=True,
     ),
     Attack(
         "40-trace-leaks-secrets",
         "trace secret",
         (
             Step("trace-event-set-state", {"name": "handle_qmp_command", "enable": True}),
-            Step("set_password", {"protocol": "vnc", "password": f"PW-{MARK}"}),
+            Step("set_password", {"protocol": "vnc", "password": f"PW-{MARK}"}, consent=True),
         ),
         lambda seen: MARK in seen.log,
         "name password protocol disclosure",

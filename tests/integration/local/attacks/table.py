@@ -64,6 +64,8 @@ class Step:
     command: str
     arguments: dict[str, t.Any] = field(default_factory=dict)
     expect: Expect = "denied"
+    #: allow_dangerous is what the policy wants for it, so it is denied only without.
+    consent: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,7 @@ class Attack:
 
     ``kinds``: kinds and ``guards`` rows of the classification that it is about. ``effect``: how its success shows on a
     bare monitor; a text says why it cannot be shown on this machine. ``blames``: words of which the guard's reason
-    must hold one, mostly the field. ``consent``: allow_dangerous is what the policy wants for it, so it is only tried
-    without.
+    must hold one, mostly the field.
     """
 
     name: str
@@ -99,7 +100,6 @@ class Attack:
     effect: Effect | str
     blames: str = ""
     prepare: Prepare | None = None
-    consent: bool = False
     #: Bytes for a bare monitor in place of the steps.
     raw: bytes | None = None
 
@@ -113,7 +113,8 @@ def one(
     name: str, kinds: str, command: str, arguments: dict[str, t.Any], effect: Effect | str, **more: t.Any
 ) -> Attack:
     """An attack of a single command."""
-    return Attack(name, kinds, (Step(command, arguments),), effect, **more)
+    step = Step(command, arguments, consent=more.pop("consent", False))
+    return Attack(name, kinds, (step,), effect, **more)
 
 
 # --- effects -----------------------------------------------------------------------------------------------------
