@@ -166,6 +166,12 @@ options:
         serves it on a unix socket beside the VM's other sockets.
     type: str
     choices: [none, headless, vnc]
+  agent:
+    description:
+      - Whether the VM has a port for the QEMU guest agent, through which M(maqet.qemu.maqet_guest) asks the guest.
+        V(false) for a new VM.
+      - The agent itself is the guest's own affair. Linux distributions call its package C(qemu-guest-agent).
+    type: bool
   extra_args:
     description:
       - Further arguments for QEMU, as a list of words. Those that would break what the collection promises are refused.
@@ -224,6 +230,7 @@ options:
     default: false
 seealso:
   - module: maqet.qemu.maqet_qmp
+  - module: maqet.qemu.maqet_guest
   - module: maqet.qemu.maqet_vm_info
 """
 
@@ -403,6 +410,7 @@ SPEC: dict[str, t.Any] = {
     "networks": {"type": "list", "elements": "dict", "options": _NETWORK},
     "serial": {"type": "str", "choices": ["file", "none"]},
     "display": {"type": "str", "choices": ["none", "headless", "vnc"]},
+    "agent": {"type": "bool"},
     "extra_args": {"type": "list", "elements": "str"},
     "labels": {"type": "dict"},
     "policy": {"type": "dict"},

@@ -62,6 +62,15 @@ watch_power_button() {
     done
 }
 
+# The port has its name by now: virtio_console was loaded long before the disks, and QEMU names a port at once.
+start_agent() {
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat "$port/name" 2>/dev/null)" = org.qemu.guest_0 ] || continue
+        /lib/agent/ld.so --library-path /lib/agent /lib/agent/qemu-ga -m virtio-serial -p "/dev/${port##*/}" -t /run \
+            </dev/null >/dev/null 2>&1 &
+    done
+}
+
 list_disks() {
     list=
     for disk in /sys/block/*; do
@@ -95,6 +104,7 @@ nets=${nets# }
 ip link set lo up
 asked noacpi || watch_power_button
 ! asked httpd || start_httpd
+[ ! -x /lib/agent/qemu-ga ] || start_agent
 list_disks
 say "nets: ${nets:-none}"
 set -f   # a word of the command line is never a pattern

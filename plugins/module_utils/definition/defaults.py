@@ -35,6 +35,7 @@ DEFAULTS: dict[str, t.Any] = {
     "networks": [],
     "serial": "file",
     "display": "none",
+    "agent": False,
     "extra_args": [],
     "labels": {},
     "policy": {},

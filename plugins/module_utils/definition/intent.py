@@ -78,6 +78,7 @@ _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "networks": networks,
     "serial": _one_of(SERIALS),
     "display": _one_of(DISPLAYS),
+    "agent": values.yes_or_no,
     "extra_args": extra_args,
     "labels": names.labels,
     "policy": _policy,

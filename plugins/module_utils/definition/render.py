@@ -21,6 +21,10 @@ DIRECT = "maqet-direct"
 SERIAL = "maqet-serial"
 VIDEO = "maqet-video"
 USB = "maqet-usb"
+AGENT = "maqet-agent"
+AGENT_PORT = "maqet-agent-port"
+# The name by which an agent finds its port; qemu-ga and the distributions' units look for no other.
+AGENT_PORT_NAME = "org.qemu.guest_0"
 
 _SANDBOX = [("obsolete", "deny"), ("elevateprivileges", "deny"), ("spawn", "deny"), ("resourcecontrol", "deny")]
 
@@ -38,8 +42,9 @@ class FdSet:
 class Place:
     """What rendering must know of the host.
 
-    ``accel`` is kvm or tcg, proven already; the two descriptors are listening sockets that QEMU
-    inherits; ``host_arch`` is what ``platform.machine()`` says; ``disks`` are the files by disk name.
+    ``accel`` is kvm or tcg, proven already; the descriptors are listening sockets that QEMU inherits,
+    ``agent_fd`` only where there is an agent; ``host_arch`` is what ``platform.machine()`` says;
+    ``disks`` are the files by disk name.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
     ``renamed`` by option (kernel, initrd).
     """
@@ -54,6 +59,7 @@ class Place:
     vnc_socket: str
     host_arch: str
     sandbox: bool = True
+    agent_fd: t.Optional[int] = None
     disks: t.Mapping[str, DiskFile] = field(default_factory=dict)
     sets: t.Sequence[FdSet] = ()
     sources: t.Mapping[str, Source] = field(default_factory=dict)
@@ -75,6 +81,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *_display(wanted, place),
         *disk_arguments(wanted["disks"], place.disks, place.sources),
         *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
+        *_agent(wanted, place),
         *wanted["extra_args"],
     ]
 
@@ -125,6 +132,22 @@ def _serial(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
         return []
     chardev = option_string("file", [("id", SERIAL), ("path", place.serial_log), ("append", True)])
     return ["-chardev", chardev, "-serial", f"chardev:{SERIAL}"]
+
+
+def _agent(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
+    """The guest agent's port. After disks and cards, so that those keep their PCI addresses when it comes or goes."""
+    if not wanted["agent"]:
+        return []
+    socket = [("id", AGENT), ("fd", place.agent_fd), ("server", True), ("wait", False)]
+    bus = f"{AGENT}-bus"
+    port = [("id", AGENT_PORT), ("bus", f"{bus}.0"), ("chardev", AGENT), ("name", AGENT_PORT_NAME)]
+    arguments = [
+        "-chardev",
+        option_string("socket", socket),
+        "-device",
+        option_string("virtio-serial-pci", [("id", bus)]),
+    ]
+    return [*arguments, "-device", option_string("virtserialport", port)]
 
 
 def _display(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:

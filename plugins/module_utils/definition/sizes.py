@@ -13,6 +13,8 @@ MIB = 1 << 20
 SECTOR = 512
 MAX_MEMORY_MIB = 16 << 20
 MAX_DISK = 1 << 50
+# A runner hands on lines of 64 MiB, in which a byte of the guest's can take two.
+MAX_REPLY = 32 << 20
 
 _SIZE = re.compile(r"([0-9]{1,18}) ?(?:([KMGT])(?:I?B)?)?", re.IGNORECASE | re.ASCII)
 _FACTORS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -38,6 +40,15 @@ def disk_bytes(option: str, value: t.Any) -> int:
         raise invalid_option(option, value, "is out of range", remedy)
     if size % SECTOR:
         raise invalid_option(option, value, f"is not a whole number of sectors of {SECTOR} bytes", remedy)
+    return size
+
+
+def reply_bytes(option: str, value: t.Any) -> int:
+    """The largest answer that is taken in, from 1 KiB to 32 MiB. A bare number means bytes."""
+    remedy = "Give a size with a unit such as 512K or 16M, from 1K to 32M (a bare number means bytes)."
+    size = _bytes(option, value, 1, remedy)
+    if not 1 << 10 <= size <= MAX_REPLY:
+        raise invalid_option(option, value, "is out of range", remedy)
     return size
 
 

@@ -124,6 +124,7 @@ FIELD_JUDGED: t.Final = frozenset(_FIELD_JUDGED.split())
 #: Named rows of the policy: sent only with the caller's consent, and why.
 CONSENT: t.Final[dict[str, str]] = {
     "human-monitor-command": "its text is a second command language that no rule reads: everything QEMU can do",
+    "expire_password": "it decides until when a console's password holds",
     "inject-nmi": "it may panic or crash-dump the guest",
     # Both make an object of the type that is asked about. QEMU 7.2.22, asked about each type it has, exits
     # for virtio-gpu-gl-pci and virtio-vga-gl; the second also aborts for microvm-machine, colo-compare,

@@ -13,9 +13,9 @@ from dataclasses import replace
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Verdict
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import Policy
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.roles import role_allows
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Verdict
 
 #: A user that is refused again within so many seconds is counted, not recorded again.
 QUIET = 60.0

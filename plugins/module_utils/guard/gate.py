@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import opener
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import record as records
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.agent import judge_guest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Source
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import judge
@@ -113,7 +114,7 @@ class Gate:
     def judge_all(self, requests: t.Iterable[Request], asker: Asker) -> list[Verdict]:
         """The verdict on each request. Nothing is recorded, opened or raised."""
         rights = self.rights(asker)
-        return [judge(request, self.scope, rights) for request in requests]
+        return [self._judge(request, rights) for request in requests]
 
     def admit(self, requests: t.Sequence[Request], asker: Asker, check: bool = False) -> list[Verdict]:
         """Judge a list completely before its first command is sent.
@@ -122,7 +123,7 @@ class Gate:
         names the first. What passes must still ask for itself.
         """
         rights = self.rights(asker)
-        verdicts = [judge(request, self.scope, rights) for request in requests]
+        verdicts = [self._judge(request, rights) for request in requests]
         refused = [(i, r, v) for i, (r, v) in enumerate(zip(requests, verdicts), 1) if not v.allowed]
         if refused:
             recorded = [] if check else [(r, v) for _i, r, v in refused]
@@ -142,7 +143,7 @@ class Gate:
         # A copy: what is judged and recorded is what the ticket lets through, whatever the caller does later.
         request = Request(request.command, _copied(request.arguments), request.allow_dangerous, request.channel)
         rights = self.rights(asker)
-        verdict = judge(request, self.scope, rights)
+        verdict = self._judge(request, rights)
         if not verdict.allowed:
             kept, trouble = self._record_denials([(request, verdict)], asker, rights)
             raise _denied(request, verdict, kept, "", trouble)
@@ -177,6 +178,11 @@ class Gate:
             return [ticket.intent, self.log.append(after)]
         except MaqetError as error:
             raise _unrecorded(error, ticket.command, sent=True) from error
+
+    def _judge(self, request: Request, rights: Rights) -> Verdict:
+        if request.channel == "guest":
+            return judge_guest(request, rights)
+        return judge(request, self.scope, rights)
 
     def turn_away(self, caller: Caller, verdict: Verdict) -> None:
         """Record that a caller was refused before it could ask for anything."""

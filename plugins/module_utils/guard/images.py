@@ -23,6 +23,7 @@ _QED = b"QED\0"
 _EXT_BACKING_FORMAT, _EXT_DATA_FILE = 0xE2792ACA, 0x44415441
 _INCOMPATIBLE_DATA_FILE = 1 << 2
 _QED_BACKING, _QED_BACKING_RAW = 1 << 0, 1 << 2
+_CLUSTER_BITS = (9, 21)
 #: Bytes of a header that are read: extensions must lie in the first cluster, which has 2 MiB at most.
 _HEAD = 2 * 1024 * 1024
 #: Bytes of a name in a header: QEMU takes 1023.
@@ -60,10 +61,20 @@ def inspect(fd: int, driver: str) -> Header:
         raise Unreadable(f"it is too short to be of the format {driver}") from None
 
 
+def probe(fd: int) -> str:
+    """The format of an image by its first bytes, as QEMU would guess it; "raw" for what looks like nothing."""
+    head = os.pread(fd, 512, 0)
+    if head[:4] == _QCOW:
+        return "qcow" if head[4:8] == b"\0\0\0\1" else "qcow2"
+    if head[:4] == _QED:
+        return "qed"
+    return "vmdk" if head[:4] in (b"KDMV", b"COWD") or b"# Disk DescriptorFile" in head else "raw"
+
+
 def _qcow(head: bytes, driver: str) -> Header:
     if head[:4] != _QCOW:
         raise Unreadable(f"it is not of the format {driver}")
-    version, offset, size = struct.unpack_from(">IQI", head, 4)
+    version, offset, size, cluster_bits = struct.unpack_from(">IQII", head, 4)
     if (version == 1) != (driver == "qcow"):
         raise Unreadable(f"its header has the version {version}, which is not {driver}")
     backing = _name(head, offset, size) if offset else None
@@ -71,10 +82,16 @@ def _qcow(head: bytes, driver: str) -> Header:
         return Header(backing)
     if version not in (2, 3):
         raise Unreadable(f"nobody has judged version {version} of qcow2")
+    if not _CLUSTER_BITS[0] <= cluster_bits <= _CLUSTER_BITS[1] or offset > 1 << cluster_bits:
+        raise Unreadable("its header does not fit into its first cluster")
     features, length = struct.unpack_from(">Q", head, 72)[0] if version == 3 else 0, 72
     if version == 3:
         length = struct.unpack_from(">I", head, 100)[0]
-    extensions = _extensions(head, length)
+    # Exactly as far as QEMU reads (qcow2_open): a name beyond would be one that only we see.
+    end = offset or 1 << cluster_bits
+    if length > end:
+        raise Unreadable("a name in its header lies within the header itself")
+    extensions = _extensions(head[:end], length)
     data_file = extensions.get(_EXT_DATA_FILE)
     if features & _INCOMPATIBLE_DATA_FILE and data_file is None:
         raise Unreadable("it keeps its data in another file and does not say in which")
@@ -91,13 +108,13 @@ def _extensions(head: bytes, at: int) -> dict[int, str]:
         if kind == 0:
             return found
         if at + 8 + size > len(head):
-            break
+            raise Unreadable("a header extension is longer than the room for it")
         if kind in (_EXT_BACKING_FORMAT, _EXT_DATA_FILE):
             if kind in found:
                 raise Unreadable("it says the same thing twice")
             found[kind] = _name(head, at + 8, size)
         at += 8 + (size + 7) // 8 * 8
-    raise Unreadable("its header extensions have no end")
+    return found
 
 
 def _qed(head: bytes) -> Header:

@@ -124,7 +124,8 @@ class AuditLog:
         """
         if self._rotate_bytes is None or os.fstat(fd).st_size < self._rotate_bytes:
             return False
-        number = max((part.number or 0 for part in segments.full(self.path)), default=0) + 1
+        older = max((part.number or 0 for part in segments.full(self.path)), default=0)
+        number = max(older + 1, _number(fd))  # older parts may have been removed
         name, following = segments.path_of(self.path, number), segments.path_of(self.path, number + 1)
         if not self._tail_of(fd).closed:
             last = {"segment_name": os.path.basename(name), "next": os.path.basename(following), "writer": writer()}
@@ -265,6 +266,16 @@ def _hashed(record: dict[str, t.Any]) -> bytes:
     place = sum(key < "hash" for key, _part in parts)
     parts.insert(place, ("hash", f'"hash":"{record["hash"]}"'))
     return encoded("{" + ",".join(part for _key, part in parts) + "}")
+
+
+def _number(fd: int) -> int:
+    """The number that a file of a log bears once it is full, as its first record says."""
+    for line in segments.lines(fd, os.fstat(fd).st_size):
+        with contextlib.suppress(
+            ValueError, TypeError, AttributeError
+        ):  # a line that a crash cut short, or one that was edited
+            return int(json.loads(line).get("segment") or 1)
+    return 1
 
 
 def _last_line(fd: int, size: int) -> bytes | None:

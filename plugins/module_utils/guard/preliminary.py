@@ -30,18 +30,10 @@ def unacceptable(request: Request, scope: Scope, rights: Rights) -> Refusal | No
     if not is_name(name):
         return Refusal("name-syntax", f"{shown(name)} is no name of a command", REMEDY, final=True)
     if rights.role is None:
-        remedy = "Have the host's policy give this user or one of its groups a role."
-        return Refusal("no-role", "this caller has no role on this host", remedy, final=True)
-    refusal = _unknown(name, scope)
+        return unusable(rights, False)
+    refusal = _unknown(name, scope) or unusable(rights, commands.class_of(name) == "read")
     if refusal is not None:
         return refusal
-    if rights.policy.problem is not None and commands.class_of(name) != "read":
-        reason = (
-            f"nothing but the class read is allowed while the host's policy cannot be used: {rights.policy.problem}"
-        )
-        return Refusal(
-            "policy-unsafe", reason, "Correct the policy file; it is read again at the next command.", final=True
-        )
     problem = _bad_shape(request.arguments)
     if problem is not None:
         remedy = "Give the arguments as a dictionary of what the QMP reference names for this command."
@@ -51,6 +43,17 @@ def unacceptable(request: Request, scope: Scope, rights: Rights) -> Refusal | No
     if scope.schema is None and (request.arguments or name in commands.FIELD_JUDGED):
         reason = "QEMU's schema is not at hand, so arguments cannot be judged"
         return Refusal("no-schema", reason, "Ask while the VM runs, or start it once.", final=True)
+    return None
+
+
+def unusable(rights: Rights, reading: bool) -> Refusal | None:
+    """Why these rights are none: no role, or a policy that cannot be used, which leaves nothing but ``reading``."""
+    if rights.role is None:
+        remedy = "Have the host's policy give this user or one of its groups a role."
+        return Refusal("no-role", "this caller has no role on this host", remedy, final=True)
+    if rights.policy.problem is not None and not reading:
+        remedy = "Correct the policy file; it is read again at the next command."
+        return Refusal("policy-unsafe", rights.policy.problem, remedy, final=True)
     return None
 
 

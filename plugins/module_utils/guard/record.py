@@ -138,7 +138,7 @@ def _record(
         "v": VERSION,
         **stamp(),
         "phase": phase,
-        "virt": "qemu",
+        "virt": "qga" if request.channel == "guest" else "qemu",
         **_vm(context.identity),
         "op": request.command if is_name(request.command) else shown(request.command),
         "op_id": ulid(),

@@ -73,7 +73,7 @@ def stored_name(leaf: Leaf, case: Case) -> Refusal | None:
             leaf, "is no absolute path, and only the image's later place says what it means", "Give it in full."
         )
     options = leaf.holders[-1]
-    form = options.get("backing-fmt", options.get("backing-mask-protocol"))
+    form = options.get("backing-fmt")
     if "backing-fmt" not in options and leaf.root == "BlockdevCreateOptions" and options.get("driver") != "vmdk":
         return case.refuse(leaf, "would be opened later by guessing its format", "Say which with 'backing-fmt'.")
     found = find(leaf, case, "read")
@@ -81,7 +81,7 @@ def stored_name(leaf: Leaf, case: Case) -> Refusal | None:
         return found
     if found.kind != "file":
         return case.refuse(leaf, "is not an existing regular file", "Name an existing image.")
-    return _refers(leaf.where, found, form, case, 0) if isinstance(form, str) else None
+    return _refers(leaf.where, found, form, case, 0)
 
 
 def created_file(leaf: Leaf, case: Case) -> Refusal | None:
@@ -175,8 +175,11 @@ def _whole_image(leaf: Leaf, case: Case, form: str, access: str) -> Refusal | No
     return found if isinstance(found, Refusal) else _refers(leaf.where, found, form, case, 0)
 
 
-def _refers(where: str, found: Found, form: str, case: Case, depth: int) -> Refusal | None:
-    """Follow all that an image's header names; None if it leads nowhere that is closed."""
+def _refers(where: str, found: Found, form: str | None, case: Case, depth: int) -> Refusal | None:
+    """Follow all that an image's header names; None if it leads nowhere that is closed.
+
+    Without ``form``, the format that the image itself shows counts.
+    """
     header = _inspect(where, found, form)
     if header is None or isinstance(header, Refusal):
         return header
@@ -220,7 +223,7 @@ def _follow(
     return _refers(where, found, form, case, depth + 1)
 
 
-def _inspect(where: str, found: Found, form: str) -> images.Header | Refusal | None:
+def _inspect(where: str, found: Found, form: str | None) -> images.Header | Refusal | None:
     """The header; None where there is no file to read, which the field's own rule reports."""
     if found.kind not in ("file", "block"):
         return None
@@ -229,7 +232,7 @@ def _inspect(where: str, found: Found, form: str) -> images.Header | Refusal | N
     except (OSError, Misleading) as error:
         return Refusal("image-header", f"{where} {quoted(found.path)} cannot be read: {error}", "Check its rights.")
     try:
-        return images.inspect(fd, form)
+        return images.inspect(fd, images.probe(fd) if form is None else form)
     except images.Unreadable as problem:
         return Refusal("image-header", f"{where} {quoted(found.path)}: {problem}", "Check the image and its format.")
     except OSError as error:

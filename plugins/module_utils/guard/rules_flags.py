@@ -7,8 +7,8 @@ Each rule answers with a Refusal, or with the word CONSENT where the caller's co
 
 from __future__ import annotations
 
-import fnmatch
 import os
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -16,20 +16,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.case import Case,
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.devices import denied_driver
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Refusal
 
-#: Trace events that write commands, replies or keys into QEMU's own log (trace-events of QEMU 7.2 and 11.1).
-_TALKATIVE = (
-    "handle_qmp_command",
-    "handle_hmp_command",
-    "monitor_qmp_cmd_in_band",
-    "monitor_qmp_cmd_out_of_band",
-    "monitor_qmp_in_band_enqueue",
-    "monitor_qmp_in_band_dequeue",
-    "monitor_qmp_err_in_band",
-    "monitor_qmp_respond",
-    "vnc_auth_pass",
-    "qcrypto_secret",
-    "visit_type_str",
-)
+#: Beginnings of trace events that write commands, replies or keys into QEMU's own log: qmp_enter_set_password,
+#: handle_qmp_command, monitor_qmp_cmd_in_band ... (trace-events of QEMU 7.2 and 11.1).
+_TALKATIVE = ("qmp_", "handle_", "monitor_", "vnc_", "qcrypto_", "visit_", "object_", "user_creatable", "curl_", "ssh_")
 
 #: Bytes a second and operations a second below which a guest's disk stands as good as still.
 _MIN_BPS, _MIN_IOPS = 64 * 1024, 10
@@ -37,6 +26,15 @@ _MIN_BPS, _MIN_IOPS = 64 * 1024, 10
 _MIN_BALLOON = 64 * 1024 * 1024
 #: Bytes that a dump must leave free on its file system.
 _MARGIN = 64 * 1024 * 1024
+
+_CPU_FEATURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+#: Properties of a processor object that are no features: where it is plugged in, and whether.
+_CPU_PLACE = frozenset(
+    """
+    realized hotplugged hotpluggable parent_bus memory type id apic-id node-id thread-id core-id socket-id die-id
+    cluster-id module-id book-id drawer-id unit-id start-powered-off unnamed-gpio-in
+    """.split()
+)
 
 _QUIET_CAPABILITIES = frozenset(
     """
@@ -98,6 +96,13 @@ def _change_medium(arguments: _Arguments, case: Case, lifted: t.Callable[[str], 
 def _memory(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
     """memsave and pmemsave write as much as they are told to."""
     size = arguments.get("size")
+    if not isinstance(size, int) or size <= 0:  # QEMU 7.2 dies of a negative one
+        return Refusal("flag", f"size: {size!r} is no number of bytes to save", "Give a number above 0.", final=True)
+    return _fits(size, case)
+
+
+def _fits(size: t.Any, case: Case) -> Answer:
+    """Whether so many bytes fit into the VM's folder."""
     if case.scope.output is None or not isinstance(size, int):
         return None
     try:
@@ -129,12 +134,31 @@ def _resize(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) 
 
 
 def _trace(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
+    """A name is a pattern, in which QEMU knows ``*`` and ``?``."""
     name = arguments.get("name")
     if arguments.get("enable") is not False and isinstance(name, str) and not lifted("name"):
-        told = next((event for event in _TALKATIVE if fnmatch.fnmatchcase(event, name)), None)
-        if told is not None:
-            return _deny("name", name, f"turns on {told}, which writes passwords into QEMU's log")
+        plain = name.replace("?", "*").partition("*")[0]
+        wild = plain != name
+        if any(plain.startswith(family) or (wild and family.startswith(plain)) for family in _TALKATIVE):
+            return _deny("name", name, "may turn on events that write passwords into QEMU's log")
     return None
+
+
+def _cpu_model(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
+    """QEMU makes a processor to answer, and sets whatever properties it is given: ``realized`` plugs it in."""
+    for where, model in arguments.items():
+        props = model.get("props") if isinstance(model, dict) else None
+        for name in props if isinstance(props, dict) else ():
+            if not _CPU_FEATURE.fullmatch(str(name)) or name in _CPU_PLACE or isinstance(props[name], (dict, list)):
+                return _deny(f"{where}.props.{quoted(name)[1:-1]}", props[name], "is no feature of a processor")
+    return None
+
+
+def _create(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
+    """blockdev-create: what is allocated at once must fit."""
+    options = arguments.get("options")
+    whole = isinstance(options, dict) and options.get("preallocation") in ("falloc", "full")
+    return _fits(options.get("size"), case) if isinstance(options, dict) and whole else None
 
 
 def _capabilities(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
@@ -159,6 +183,8 @@ def _object(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) 
     for field, value, why in closed:
         if arguments.get(field) == value and type(arguments.get(field)) is type(value) and not lifted(field):
             return _deny(field, value, why)
+    if str(kind).startswith("memory-backend-") and arguments.get("prealloc") is True and not lifted("prealloc"):
+        return Consent("prealloc takes all of that memory from the host at once")
     if kind in _CLOSED_OBJECTS and not lifted("qom-type"):
         return _deny("qom-type", kind, _CLOSED_OBJECTS[str(kind)])
     return None
@@ -175,6 +201,9 @@ _CLOSED_OBJECTS: t.Final[dict[str, str]] = {
     "qtest": "reads and writes all of the guest's memory past the guard",
     "monitor-qmp": "is a monitor past the guard",
     "monitor-hmp": "is a monitor past the guard",
+    "secret_keyring": "reads the keys of QEMU's user",
+    "iommufd": "opens the host's IOMMU",
+    "cryptodev-vhost-user": "shares the guest's memory with whatever is behind the chardev",
     "dbus-vmstate": "hands the state of other programs to migration",
     "x-remote-object": "is a device served by another process",
     "x-vfio-user-server": "serves the guest's devices to another process",
@@ -205,8 +234,8 @@ def _netdev(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) 
         )
     if kind == "passt" and not lifted("type"):
         return Refusal("field-exec", "type: 'passt' runs a program on the host", "Use type: user.")
-    if kind == "vhost-user" and not lifted("type"):
-        return _deny("type", kind, "shares the guest's memory with whatever is behind the chardev")
+    if kind in ("vhost-user", "vde") and not lifted("type"):
+        return _deny("type", kind, "connects the guest to a program of the host")
     for field in ("vhost", "vhostforce", "queues", "sndbuf"):
         if kind == "tap" and arguments.get(field) not in (None, False, 1) and not lifted(field):
             return _deny(field, arguments[field], "needs more of the host than one queue of a tap")
@@ -233,6 +262,7 @@ _RULES: t.Final[dict[str, t.Callable[[_Arguments, Case, t.Callable[[str], bool]]
     "block-export-add": _export,
     "block_resize": _resize,
     "block_set_io_throttle": _throttle,
+    "blockdev-create": _create,
     "blockdev-change-medium": _change_medium,
     "chardev-add": _chardev,
     "chardev-change": _chardev,
@@ -244,5 +274,8 @@ _RULES: t.Final[dict[str, t.Callable[[_Arguments, Case, t.Callable[[str], bool]]
     "netdev_add": _netdev,
     "object-add": _object,
     "pmemsave": _memory,
+    "query-cpu-model-baseline": _cpu_model,
+    "query-cpu-model-comparison": _cpu_model,
+    "query-cpu-model-expansion": _cpu_model,
     "trace-event-set-state": _trace,
 }

@@ -38,7 +38,7 @@ _REMOTE = frozenset({"nbd", "ssh", "nfs", "http", "https", "ftp", "ftps", "iscsi
 
 def endpoint(leaf: Leaf, case: Case) -> Refusal | None:
     """A field of kind net-listen or net-connect."""
-    if leaf.root in ("BlockdevOptions", "BlockdevCreateOptions"):
+    if leaf.root == "BlockdevOptions":
         return None  # the node's own rule looks at the whole server
     found = _endpoint_of(leaf)
     if found is None:
@@ -50,6 +50,8 @@ def unix_listen(leaf: Leaf, case: Case) -> Refusal | None:
     """A unix socket that QEMU listens on: it removes what is there before."""
     if not _listens(leaf):
         return unix_connect(leaf, case)
+    if leaf.holders[-1].get("abstract") is True and case.base:
+        return case.refuse(leaf, "is an abstract socket, which everybody may use", "Leave 'abstract' out.")
     if case.layer.listen is not None and unix_matches(case.layer.listen, str(leaf.value)):
         return None
     if not case.base and case.layer.listen is None:
@@ -61,6 +63,8 @@ def unix_connect(leaf: Leaf, case: Case) -> Refusal | None:
     """A unix socket that QEMU connects to: one that the policy names, or one in the VM's own folders."""
     if _listens(leaf) and leaf.kind == "path-connect":
         return unix_listen(leaf, case)
+    if leaf.holders[-1].get("abstract") is True and case.base:
+        return case.refuse(leaf, "is an abstract socket, which anybody may have made", "Leave 'abstract' out.")
     patterns = case.layer.connect
     if patterns is not None and unix_matches(patterns, str(leaf.value)):
         return None
@@ -81,8 +85,19 @@ def url(leaf: Leaf, case: Case) -> Refusal | None:
 
 
 def target(leaf: Leaf, case: Case) -> Refusal | None:
-    """A part of a network target (path, user, pool): the node's server decides."""
-    return None
+    """A part of a network target (path, user, pool): of a block node, its server decides.
+
+    Where an image is created the target is no node; then its host is looked at here.
+    """
+    if leaf.root != "BlockdevCreateOptions":
+        return None
+    driver = leaf.holders[1].get("driver") if len(leaf.holders) > 1 else None
+    if driver in _SERVERS and leaf.key == "host":
+        holder = leaf.holders[-1]
+        return _check(leaf, case, Endpoint("connect", str(leaf.value), str(holder.get("port", _SERVERS[driver][1]))))
+    if driver in _SERVERS or not case.base:
+        return None
+    return case.refuse(leaf, "is a target that no rule can judge", _exact(), case.by_name(leaf))
 
 
 def remote_node(one: Node, case: Case, lifted: t.Callable[[str], bool]) -> Refusal | None:

@@ -138,7 +138,7 @@ def reserved(leaf: Leaf) -> Refusal | None:
     """The collection's own plumbing, under whatever field it is named."""
     value = leaf.value
     names = RESERVED - {"maqet-serial"} if leaf.key in ("device",) else RESERVED
-    named = isinstance(value, str) and (value in names or (leaf.kind == "qom" and any(n in value for n in RESERVED)))
+    named = isinstance(value, str) and (value in names or any(value.endswith(f"/{name}") for name in RESERVED))
     if not named or leaf.kind in ("guest-data", "secret", "opaque", "hmp"):
         return None
     remedy = "Leave it alone; maqet_vm changes what can be changed."

@@ -99,7 +99,7 @@ class Files:
             with open(os.open(part.path, READ_FLAGS), "rb") as file:
                 yield part, file
         if self._fd is not None:
-            yield Segment(None, self.path), _lines(self._fd, self._size)
+            yield Segment(None, self.path), lines(self._fd, self._size)
 
     def backwards(self) -> t.Iterator[bytes]:
         """The lines of all files, newest first."""
@@ -113,9 +113,10 @@ class Files:
                 os.close(fd)
 
 
-def _lines(fd: int, size: int) -> t.Iterator[bytes]:
+def lines(fd: int, size: int) -> t.Iterator[bytes]:
     """The lines in the first ``size`` bytes of a file."""
     with open(os.dup(fd), "rb") as file:
+        file.seek(0)
         while size > 0:
             line = file.readline(size)
             if not line:

@@ -149,7 +149,7 @@ class Sweep:
             found = _EXEC.match(value)
             if found is None:
                 return False, value
-            self._hide(found.group(2), MIN_INCIDENTAL)
+            self._hide([found.group(2), *found.group(2).split()], MIN_INCIDENTAL)
             return True, f"{found.group(1)}<redacted:{len(found.group(2))}>"
         if how == "fingerprint" and isinstance(value, str):
             return True, _fingerprint(value)
@@ -157,6 +157,8 @@ class Sweep:
             self._hide(_decoded(value), MIN_INCIDENTAL)
         if how in ("secret", "secret64"):
             self._hide(str(value) if isinstance(value, int) and not isinstance(value, bool) else value, 1)
+            for part in re.split(r";\s*", value) if isinstance(value, str) else ():
+                self._hide(part.partition("=")[2], MIN_INCIDENTAL)  # a cookie: its name is known to all
         else:
             self._hide(value, MIN_INCIDENTAL)
         return True, self._mark(value, how != "count")
@@ -206,9 +208,11 @@ class Sweep:
 
         def pseudo(found: re.Match[str]) -> str:
             inside = self._parsed(found.group(2))
-            if inside is not None:
+            if self._inside and inside is not None:
                 return found.group(1) + inside
             _USERINFO.sub(userinfo, found.group(2))  # for the passwords inside it
+            if inside is None:  # no JSON, so nobody knows what in it is a password
+                self._hide(re.split(r"[\"'{}:,\s]+", found.group(2)), MIN_INCIDENTAL)
             self._hide(found.group(2), MIN_INCIDENTAL)
             return f"{found.group(1)}<redacted:{len(found.group(2))}>"
 
@@ -228,14 +232,14 @@ class Sweep:
         return f"<redacted:{len(text)}>"
 
     def _parsed(self, text: str) -> str | None:
-        """The JSON in a ``json:`` file name without its secrets; None when all of it is to go."""
-        if not self._inside:
-            return None
+        """The JSON in a ``json:`` file name without its secrets, which are remembered; None when it is none."""
+        inner = Sweep(inside=True)
         try:
-            value = json.loads(text)
+            clean = inner.value(json.loads(text), (), split(EVERYWHERE), "")
         except (ValueError, RecursionError):
             return None
-        return json.dumps(self.value(value, (), split(EVERYWHERE), ""))
+        self.secrets |= inner.secrets
+        return json.dumps(clean)
 
 
 def _userinfo_end(rest: str) -> int:

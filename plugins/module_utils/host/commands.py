@@ -39,7 +39,7 @@ def run(argv: t.Sequence[str], seconds: float = 60, user: t.Optional[int] = None
             command=list(argv),
             stderr=words,
         )
-    return done.stdout.decode("utf-8", "replace")
+    return str(done.stdout.decode("utf-8", "replace"))
 
 
 def plain_environment() -> dict[str, str]:

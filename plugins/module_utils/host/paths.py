@@ -79,6 +79,10 @@ class VmPaths:
         return os.path.join(self.run, "direct.sock")
 
     @property
+    def agent_socket(self) -> str:
+        return os.path.join(self.run, "agent.sock")
+
+    @property
     def vnc_socket(self) -> str:
         return os.path.join(self.run, "vnc", "vnc.sock")
 

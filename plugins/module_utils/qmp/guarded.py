@@ -92,10 +92,9 @@ def _user(target: Target) -> tuple[t.Optional[int], t.Optional[int]]:
 
 
 def _schema(target: Target, monitor: DirectMonitor) -> Schema:
-    """This QEMU's schema: remembered by its program and version, else asked for."""
-    folder = target.where.cache
+    """This QEMU's schema: as a runner has kept it for its program and version, else asked for."""
     key = schema_cache.key_of(f"/proc/{target.pid or monitor.peer}/exe", monitor.build)
-    known = schema_cache.load(folder, key) if key else None
+    known = schema_cache.load(target.where.cache, key) if key else None
     schema = Schema.from_json(known) if known is not None else None
     if schema is not None:
         return schema
@@ -107,9 +106,7 @@ def _schema(target: Target, monitor: DirectMonitor) -> Schema:
             "monitor_unreachable",
             socket=target.socket,
         ) from None
-    if key:
-        schema_cache.store(folder, key, schema.to_json())
-    return schema
+    return schema  # not kept: the guest has run, and a QEMU that it has taken over could teach us lies about others
 
 
 def _one(gate: Gate, monitor: DirectMonitor, request: Request, asker: Asker, answer: Answer) -> None:

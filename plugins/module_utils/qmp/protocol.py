@@ -13,6 +13,10 @@ Operations: ``status``; ``subscribe`` (``names`` or null for all, ``since`` a se
 ``qmp`` (``commands``: list of ``{"execute", "arguments"}``, ``allow_dangerous``, ``check``,
 ``explain``, ``reason``, ``context``, ``timeout``, ``policy``: what this task takes away from the host's,
 ``witness``: ``{"seq", "hash"}`` of a record that the log must still hold).
+``reason``, ``context``, ``timeout``); ``guest``, the same for the guest's agent, with ``explain`` (the
+verdicts, nothing is sent), ``max_reply`` (bytes of one reply), ``wait_agent`` (until the agent has opened
+its port) and ``wait_exit`` (the one command is ``guest-exec``, and ``guest-exec-status`` follows until the
+program has ended: two decisions, two responses).
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import hos
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
@@ -175,7 +176,8 @@ def _server(definition: Definition, where: Layout, schema: Schema, session: Sess
     _take_over(gate)
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     mode = 0o666 if where.scope == "system" else 0o600  # the kernel says who connects, the policy what they may
-    return Server(Service(session, gate, facts), session, hello, Entry(policy, gate.turn_away), mode)
+    agent = Agent(paths.agent_socket, session) if definition.intent.get("agent") else None
+    return Server(Service(session, gate, facts, agent), session, hello, Entry(policy, gate.turn_away), mode)
 
 
 def _new_policy(policy: Policy) -> None:
@@ -264,7 +266,8 @@ def _bury(paths: VmPaths, qemu: emulator.Emulator, session: Session) -> None:
     reason = shutdowns[-1].get("reason") if shutdowns else None
     files.write_json(paths.last_exit, {"status": status, "reason": reason, "time": time.time()})
     log.info("QEMU ended with status %d (%s)", status, reason or "no word from the guest")
-    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.status):
+    sockets = (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.agent_socket)
+    for path in (*sockets, paths.status):
         files.remove(path)
     files.remove(os.path.dirname(paths.vnc_socket))
     locks.discard(paths.lock)

@@ -84,6 +84,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
         monitor = stack.enter_context(_listen(paths.monitor_socket))
         direct = stack.enter_context(_listen(paths.direct_socket))
         opened = Opened(stack)
+        agent = stack.enter_context(_listen(paths.agent_socket)) if wanted["agent"] else None
         place = Place(
             name=definition.name,
             uuid=definition.uuid,
@@ -98,11 +99,13 @@ def start(definition: Definition, where: Layout) -> Emulator:
             sources=_sources(wanted["disks"], definition, paths, opened, uid),
             renamed={} if uid is None else _renamed(wanted, opened),
             sets=opened.sets,
+            agent_fd=agent.fileno() if agent else None,
         )
         log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         stack.callback(os.close, log_fd)
         fcntl.flock(log_fd, fcntl.LOCK_EX)
-        passed = (monitor.fileno(), direct.fileno(), *opened.inherited)
+        sockets = (listening.fileno() for listening in (monitor, direct, agent) if listening)
+        passed = (*sockets, *opened.inherited)
         rights = {} if uid is None else _rights(uid, accelerator, paths.output)
         popen = _spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
     return Emulator(popen, binary, accelerator, paths, uid)

@@ -170,6 +170,8 @@ class _Conversation:
         op = message.get("op")
         if op == "qmp":
             return await self._service.qmp(message, self._caller(message))
+        if op == "guest":
+            return await self._service.guest(message, self._caller(message))
         if op == "status":
             await self._demand_role(message)
             return await self._service.status()

@@ -17,7 +17,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from . import cpio, kmod
+from . import agent, cpio, kmod
 from .busybox import find_busybox
 from .errors import GuestError
 from .packages import Apt, Candidate, Say, Source, system_source
@@ -27,16 +27,21 @@ SCRIPTS = HERE.parent
 _FOLDERS = ("bin", "dev", "etc", "lib", "lib/modules", "proc", "run", "sys", "tmp")
 
 
-def inputs_digest(arch: str, flavour: str) -> str:
+def inputs_digest(arch: str, flavour: str, with_agent: bool = False) -> str:
     """Digest of everything of ours that shapes the result: this package, the guest's scripts, the arguments."""
-    digest = hashlib.sha256(f"{arch} {flavour}".encode())
+    digest = hashlib.sha256(f"{arch} {flavour} {with_agent}".encode())
     for path in sorted([*HERE.glob("*.py"), *SCRIPTS.glob("*.sh")]):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def initramfs(busybox: bytes, modules: t.Sequence[t.Tuple[str, bytes]], scripts: Path = SCRIPTS) -> bytes:
-    """The gzip'd archive; equal input gives equal bytes."""
+def initramfs(
+    busybox: bytes,
+    modules: t.Sequence[t.Tuple[str, bytes]],
+    more: t.Sequence[cpio.Entry] = (),
+    scripts: Path = SCRIPTS,
+) -> bytes:
+    """The gzip'd archive, with ``more`` members; equal input gives equal bytes."""
     entries = [cpio.directory(name) for name in _FOLDERS]
     entries.append(cpio.character_device("dev/console", 5, 1))  # the kernel opens it before init can mount devtmpfs
     entries.append(cpio.regular("bin/busybox", busybox, 0o755))
@@ -45,6 +50,10 @@ def initramfs(busybox: bytes, modules: t.Sequence[t.Tuple[str, bytes]], scripts:
     entries.append(cpio.regular("etc/lease.sh", (scripts / "lease.sh").read_bytes(), 0o755))
     entries.append(cpio.regular("lib/modules/order", "".join(f"{name}\n" for name, _data in modules).encode()))
     entries += [cpio.regular(f"lib/modules/{name}", data) for name, data in modules]
+    if more:
+        entries.append(cpio.directory("sbin"))
+        entries.append(cpio.regular("sbin/shutdown", (scripts / "shutdown.sh").read_bytes(), 0o755))
+    entries += more
     return gzip.compress(cpio.write_newc(entries), 9, mtime=0)
 
 
@@ -100,7 +109,7 @@ class Cache:
         self.write("stamp.json", json.dumps(self.stamp, indent=1).encode() + b"\n")
 
 
-def _make(cache: Cache, source: Source, candidate: Candidate, arch: str, say: Say) -> None:
+def _make(cache: Cache, source: Source, candidate: Candidate, arch: str, say: Say, with_agent: bool) -> None:
     work = cache.folder / ".work"
     shutil.rmtree(work, ignore_errors=True)  # left by a build that was killed; the lock is ours
     unpacked = work / "kernel"
@@ -109,15 +118,18 @@ def _make(cache: Cache, source: Source, candidate: Candidate, arch: str, say: Sa
         source.unpack(candidate.packages, unpacked, say)
         image, modules = find_kernel(unpacked)
         busybox = find_busybox(arch, source, work, say)
+        more = agent.fetch(source, work, say) if with_agent else ()
         say("packing the initramfs ...")
-        cache.write("initramfs", initramfs(busybox, kmod.collect(modules)))
+        cache.write("initramfs", initramfs(busybox, kmod.collect(modules), more))
         cache.write("vmlinuz", image.read_bytes())
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def build(output: Path, arch: str, inputs: str, source: Source, say: Say) -> bool:
+def build(output: Path, arch: str, inputs: str, source: Source, say: Say, with_agent: bool = False) -> bool:
     """Bring ``output`` up to date; the caller holds the lock. Returns whether the files were made anew.
+
+    A newer agent alone is no reason to.
 
     Raises GuestError, and OSError for a disk that is full or not ours.
     """
@@ -136,7 +148,7 @@ def build(output: Path, arch: str, inputs: str, source: Source, say: Say) -> boo
         return False
     (output / "stamp.json").unlink(missing_ok=True)
     started = time.monotonic()
-    _make(cache, source, candidate, arch, say)
+    _make(cache, source, candidate, arch, say, with_agent)
     cache.write_stamp(inputs, candidate.label, fingerprint)
     size = (output / "initramfs").stat().st_size
     say(
@@ -171,6 +183,7 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
         choices=sorted(Apt.flavours),
         help="cloud boots faster; generic also has ahci, e1000 and e1000e",
     )
+    parser.add_argument("--agent", action="store_true", help="with the QEMU guest agent; use a folder of its own")
     options = parser.parse_args(arguments)
 
     def say(line: str) -> None:
@@ -182,9 +195,10 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
             build(
                 output,
                 options.arch,
-                inputs_digest(options.arch, options.flavour),
+                inputs_digest(options.arch, options.flavour, options.agent),
                 system_source(options.arch, options.flavour),
                 say,
+                options.agent,
             )
     except OSError as error:
         print(f"build.py: --output {output}: {error}: name a folder that you can write, with room", file=sys.stderr)

@@ -39,6 +39,9 @@ class Source(t.Protocol):
     def busybox(self) -> t.Tuple[str, ...]:
         """The package that has a static busybox."""
 
+    def agent(self) -> t.Tuple[str, ...]:
+        """The packages of the QEMU guest agent and of all libraries that it may need."""
+
     def unpack(self, packages: t.Sequence[str], folder: Path, say: Say) -> None:
         """Download the packages and unpack them all into ``folder``."""
 
@@ -67,6 +70,12 @@ def stanza_fields(text: str) -> t.Dict[str, str]:
         if colon and not line[0].isspace():
             fields[name] = value.strip()
     return fields
+
+
+def library_dependencies(depends: str) -> t.List[str]:
+    """The libraries named in a Depends field, the first of alternatives each."""
+    names = (part.split("|")[0].split("(")[0].strip().partition(":")[0] for part in depends.split(","))
+    return [name for name in names if re.match(r"lib[a-z0-9.+-]*\d", name)]
 
 
 def kernel_dependencies(depends: str) -> t.List[str]:
@@ -134,6 +143,16 @@ class Apt:
     def busybox(self) -> t.Tuple[str, ...]:
         return ("busybox-static",)
 
+    def agent(self) -> t.Tuple[str, ...]:
+        packages: t.List[str] = []
+        waiting = ["qemu-guest-agent"]
+        while waiting:
+            package = waiting.pop(0)
+            if package not in packages:
+                packages.append(package)
+                waiting += library_dependencies(self._show(package).get("Depends", ""))
+        return tuple(packages)
+
     def unpack(self, packages: t.Sequence[str], folder: Path, say: Say) -> None:
         # The sandbox user of apt could not write into our folder, and would say so with a warning.
         download = [
@@ -195,6 +214,12 @@ class Dnf:
     def busybox(self) -> t.Tuple[str, ...]:
         return ("busybox",)
 
+    def agent(self) -> t.Tuple[str, ...]:
+        query = ["dnf", "-q", "repoquery", f"--forcearch={self.arch}", "--latest-limit=1", "--requires", "--resolve"]
+        answer = run([*query, "--recursive", "--queryformat=%{name}\n", "qemu-guest-agent"]).decode().split()
+        libraries = {name for name in answer if re.match(r"lib|glib|pcre2|numactl-libs|systemd-libs|zlib", name)}
+        return ("qemu-guest-agent", *sorted(libraries))
+
     def unpack(self, packages: t.Sequence[str], folder: Path, say: Say) -> None:
         archives = folder.with_name(f"{folder.name}.archives")
         archives.mkdir()
@@ -203,10 +228,13 @@ class Dnf:
         say(f"unpacking {' '.join(packages)} ...")
         for archive in sorted(archives.glob("*.rpm")):
             for entry in read_newc(run(["rpm2cpio", str(archive)])):
+                target = folder / entry.name
                 if stat.S_ISREG(entry.mode):
-                    target = folder / entry.name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(entry.data)
+                elif stat.S_ISLNK(entry.mode) and not target.is_symlink():  # a library's name without its minor version
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.symlink_to(entry.data.decode())
         shutil.rmtree(archives)
 
 

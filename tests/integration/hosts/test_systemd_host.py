@@ -8,10 +8,12 @@ own, so nothing here passes by luck of a session that is still open.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import journal
 from ansible_collections.maqet.qemu.tests.hosts import nspawn, play
 
 # No disk, no kernel: the firmware runs and finds nothing to boot, which is all that these tests need.
@@ -109,6 +111,29 @@ def test_query_under(
     assert result["response"]["status"] == "running"
     assert result["changed"] is False
     assert result["audit"]
+
+
+@pytest.mark.parametrize("mode", ["ipc", "direct"])
+def test_the_journal_is_told(nspawn_host: nspawn.Host, vm: str, mode: str) -> None:
+    """Each record is in the journal with fields of its own, under a fixed id; arguments are not."""
+    secret = f"secret-of-{mode}-4711"
+    asked = {"vm": vm, "command": "set_password", "arguments": {"protocol": "vnc", "password": secret}, "mode": mode}
+    result = run_task(nspawn_host, "maqet_qmp", {**asked, "reason": f"why\nof {mode}"}, ignore_errors=True)
+    (denial,) = result["audit"]
+
+    chosen = [f"MESSAGE_ID={journal.MESSAGE_ID}", f"QMP_VM={vm}", f"QMP_OP_ID={denial['op_id']}"]
+    nspawn_host.root("journalctl", "--sync")
+    (line,) = nspawn_host.root("journalctl", "--output=json", "--all", *chosen).splitlines()
+    entry = json.loads(line)
+    assert (entry["QMP_OP"], entry["QMP_DECISION"], entry["PRIORITY"]) == ("set_password", "deny", "4")
+    assert (entry["QMP_HASH"], entry["QMP_SEQ"]) == (denial["hash"], str(denial["seq"]))
+    assert entry["QMP_REASON"] == denial["reason"] and entry["SYSLOG_IDENTIFIER"] == "maqet"
+    assert "denied to uid 0" in entry["MESSAGE"]
+
+    everything = nspawn_host.root("journalctl", "--output=json", "--all")
+    assert denial["op_id"] in everything
+    assert secret not in everything, "neither ours nor Ansible's own 'Invoked with'"
+    assert "Invoked with" in everything
 
 
 def test_info_sees_the_vm(nspawn_host: nspawn.Host, vm: str) -> None:

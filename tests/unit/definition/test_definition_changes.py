@@ -28,6 +28,7 @@ def test_the_documented_defaults() -> None:
         "networks": [],
         "serial": "file",
         "display": "none",
+        "agent": False,
         "extra_args": [],
         "labels": {},
         "policy": {},

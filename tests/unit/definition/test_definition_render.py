@@ -31,6 +31,7 @@ def place(**changes: t.Any) -> Place:
         "direct_fd": 6,
         "serial_log": "/v/serial.log",
         "vnc_socket": "/r/vnc.sock",
+        "agent_fd": 7,
         "host_arch": "x86_64",
         "disks": FILES,
     }
@@ -250,3 +251,18 @@ def test_a_quoted_value_holds_commas_only_in_pairs(value: str) -> None:
 
 def test_booleans_are_on_and_off() -> None:
     assert option_string("x", [("a", True), ("b", False), ("c", 1)]) == "x,a=on,b=off,c=1"
+
+
+def test_an_agents_port_comes_after_all_cards_so_that_they_keep_their_addresses() -> None:
+    cards: dict[str, t.Any] = {"networks": [{"type": "user"}], "extra_args": ["-device", "virtio-rng-pci"]}
+    without, line = render({**cards, "agent": False}), render({**cards, "agent": True})
+    assert without == render(cards)
+    assert line[: len(without) - 2] == without[:-2] and line[-2:] == without[-2:]
+    assert line[len(without) - 2 : -2] == [
+        *("-chardev", "socket,id=maqet-agent,fd=7,server=on,wait=off"),
+        *("-device", "virtio-serial-pci,id=maqet-agent-bus"),
+        *(
+            "-device",
+            "virtserialport,id=maqet-agent-port,bus=maqet-agent-bus.0,chardev=maqet-agent,name=org.qemu.guest_0",
+        ),
+    ]

@@ -9,6 +9,7 @@ import pathlib
 
 import hypothesis
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import journal
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
@@ -72,3 +73,9 @@ def caller() -> Caller:
     return Caller(
         1000, 17, os.getuid(), os.getgid(), 99, "/usr/bin/python3", "python3", {"pid": 99, "uid": 0, "gid": 0}, claims
     )
+
+
+@pytest.fixture(autouse=True)
+def no_journal(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of a test in the journal of the machine that runs it."""
+    monkeypatch.setattr(journal, "SOCKET", str(tmp_path / "no-journal"))

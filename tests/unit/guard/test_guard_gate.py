@@ -93,7 +93,7 @@ def test_refused_by_default_and_sent_by_consent(
 
 
 def test_an_error_of_qemu_is_recorded_without_secrets(gate: Gate, asker: Asker) -> None:
-    ticket = leave(gate, Request("human-monitor-command", {"command-line": "change vnc password abcdef"}, True), asker)
+    ticket = leave(gate, Request("set_password", {"protocol": "vnc", "password": "abcdef"}, True), asker)
     assert "abcdef" in ticket.secrets
     made = gate.close(ticket, Outcome("failed", "GenericError", "what is abcdef?"))
     assert (made[1]["res"], made[1]["error_class"], made[1]["error"]) == (

@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.maqet.qemu.tests.guest.maqet_guest import busybox, cpio, main, packages
+from ansible_collections.maqet.qemu.tests.guest.maqet_guest import agent, busybox, cpio, main, packages
 from ansible_collections.maqet.qemu.tests.guest.maqet_guest.errors import GuestError
 
 
@@ -42,10 +42,15 @@ class FakeSource:
     def busybox(self) -> t.Tuple[str, ...]:
         return ("busybox-static",)
 
+    def agent(self) -> t.Tuple[str, ...]:
+        return ("qemu-guest-agent", "libc6")
+
     def unpack(self, names: t.Sequence[str], folder: Path, say: packages.Say) -> None:
         self.asked.append(f"unpack {' '.join(names)}")
         if self.broken:
             raise GuestError("the mirror is away")
+        if "qemu-guest-agent" in names:
+            return
         if "busybox-static" in names:
             (folder / "bin").mkdir(parents=True)
             (folder / "bin/busybox").write_bytes(self.busybox_program)
@@ -253,3 +258,17 @@ def test_an_output_that_is_a_file_is_named(tmp_path: Path, capsys: pytest.Captur
     assert error.count("\n") == 1
     assert f"--output {tmp_path / 'out'}" in error
     assert "folder that you can write" in error
+
+
+def test_an_agent_comes_along_when_asked(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "members", lambda folder: [cpio.directory("lib/agent")])
+    main.build(build.output, "x86_64", "inputs 1", build.source, build.said.append, with_agent=True)
+    assert build.source.asked == [
+        "kernel",
+        "unpack linux-image",
+        "unpack busybox-static",
+        "unpack qemu-guest-agent libc6",
+    ]
+    archive = gzip.decompress((build.output / "initramfs").read_bytes())
+    assert {"lib/agent", "sbin/shutdown"} <= {entry.name for entry in cpio.read_newc(archive)}
+    assert main.inputs_digest("x86_64", "cloud", True) != main.inputs_digest("x86_64", "cloud")

@@ -38,7 +38,7 @@ def specification(name: str) -> Options:
 
 
 def test_there_are_modules() -> None:
-    assert {"maqet_vm", "maqet_qmp", "maqet_vm_info", "maqet_audit_info"} <= set(MODULES)
+    assert {"maqet_vm", "maqet_qmp", "maqet_guest", "maqet_vm_info", "maqet_audit_info"} <= set(MODULES)
 
 
 # These are promises: a changed default is a changed module.
@@ -59,6 +59,7 @@ DEFAULTS: dict[str, Options] = {
         "networks": None,
         "serial": None,
         "display": None,
+        "agent": None,
         "extra_args": None,
         "labels": None,
         "wait_for": None,
@@ -80,8 +81,32 @@ DEFAULTS: dict[str, Options] = {
         "wait_for_event": None,
         "reason": "",
     },
+    "maqet_guest": {
+        "vm": "required",
+        "command": None,
+        "arguments": None,
+        "commands": None,
+        "exec": None,
+        "allow_dangerous": False,
+        "explain": False,
+        "wait_for_agent": False,
+        "max_reply": "16M",
+        "timeout": 30,
+        "reason": "",
+    },
     "maqet_vm_info": {"name": None, "timeout": 10},
-    "maqet_audit_info": {"vm": "required", "last": None},
+    "maqet_audit_info": {
+        "vm": "required",
+        "last": None,
+        "since": None,
+        "until": None,
+        "classes": None,
+        "decisions": None,
+        "users": None,
+        "commands": None,
+        "phases": None,
+        "witness": None,
+    },
 }
 
 
@@ -144,8 +169,9 @@ def misuse(given: t.Any, spec: Options, where: str) -> list[str]:
     ]
     for name, value in given.items():
         entry = spec.get(name, {})
-        if "choices" in entry and value not in entry["choices"]:
-            found.append(f"{where}{name}: {value!r} is no choice")
+        for one in value if isinstance(value, list) else [value]:
+            if "choices" in entry and one not in entry["choices"]:
+                found.append(f"{where}{name}: {one!r} is no choice")
         for item in value if isinstance(value, list) and "options" in entry else ():
             found += misuse(item, entry["options"], f"{where}{name}.")
     return found
@@ -186,7 +212,9 @@ def test_returns_are_described(name: str) -> None:
 def test_secrets_are_kept_out_of_syslog(name: str) -> None:
     """Ansible logs the options of a module before the module can say which of them hold secrets."""
     spec = load(name).SPEC
-    if name == "maqet_qmp":
+    if name == "maqet_guest":
+        assert [key for key, one in spec["exec"]["options"].items() if one.get("no_log")] == ["argv", "env", "input"]
+    if name in ("maqet_qmp", "maqet_guest"):
         assert spec["arguments"]["no_log"] is True
         assert spec["commands"]["options"]["arguments"]["no_log"] is True
     assert [option for option in spec if "password" in option and not spec[option].get("no_log")] == []

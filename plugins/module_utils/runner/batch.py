@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client's list of commands, for QEMU or for the guest's agent: what was asked, and what has come of it so far."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
+
+# A client that says nothing of time gets this many seconds for all its commands.
+DEFAULT_TIMEOUT = 30.0
+
+Answer = t.Dict[str, t.Any]
+
+
+@dataclasses.dataclass
+class Batch:
+    """What has come of a list of commands so far; all of it is returned, also when one fails."""
+
+    decisions: list[Answer] = dataclasses.field(default_factory=list)
+    responses: list[t.Any] = dataclasses.field(default_factory=list)
+    audit: list[Answer] = dataclasses.field(default_factory=list)
+
+    def fail(self, error: MaqetError, events: list[Answer]) -> MaqetError:
+        """The same error, with everything that had happened before it."""
+        error.details = {**vars(self), "events": events, **error.details}
+        return error
+
+
+def requests(message: t.Mapping[str, t.Any], channel: str = "qmp") -> list[Request]:
+    """The commands of a request; ``invalid_request`` if they are none."""
+    commands = message.get("commands")
+    if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
+        raise MaqetError("'commands' must be a list of objects with 'execute' and 'arguments'.", "invalid_request")
+    odd = sorted({str(key) for command in commands for key in command} - {"execute", "arguments"})
+    if odd:  # exec-oob would be a second door, an id somebody else's answer
+        raise MaqetError(f"A command has 'execute' and 'arguments', and no {odd[0][:40]!r}.", "invalid_request")
+    consent = message.get("allow_dangerous") is True
+    return [Request(command.get("execute"), command.get("arguments") or {}, consent, channel) for command in commands]
+
+
+def asker_of(message: t.Mapping[str, t.Any], caller: Caller) -> Asker:
+    """Who asks, why, and what the request itself takes away; ``invalid_option`` if that is no policy."""
+    policy = message.get("policy")
+    return Asker(caller, str(message.get("reason") or ""), () if policy is None else (tighten("task", policy),))
+
+
+def seconds(message: t.Mapping[str, t.Any]) -> float:
+    """The time that all commands together may take; ``invalid_request`` if it is none."""
+    value = message.get("timeout", DEFAULT_TIMEOUT)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise MaqetError("'timeout' must be a number of seconds, more than 0.", "invalid_request")
+    return float(value)

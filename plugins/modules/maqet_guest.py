@@ -1,0 +1,301 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Commands for the QEMU guest agent of a VM, under the guard and with an audit record each."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: maqet_guest
+short_description: Ask the QEMU guest agent of a virtual machine, guarded and audited
+version_added: 0.1.0
+author:
+  - The maqet.qemu authors (@maqet)
+description:
+  - Sends one command, or a list of commands, to the QEMU guest agent in a virtual machine, or runs a program there and
+    waits for its end.
+  - Every command is judged on the host before it is sent, and leaves an audit record, by the same guard and in the same
+    log as with M(maqet.qemu.maqet_qmp). The runner of the VM holds the agent's port, so there is no other way to it.
+  - What the guest answers is untrusted. It is limited in size and time and must be strict JSON; bytes that are no UTF-8
+    are replaced. Ansible never treats a module's result as a template, and it should not be made one in other ways,
+    for instance with C(set_fact) and C(lookup('template')).
+  - The VM needs O(maqet.qemu.maqet_vm#module:agent=true), and its guest the agent.
+extends_documentation_fragment:
+  - maqet.qemu.attributes
+attributes:
+  diff_mode:
+    support: none
+    details: A command has no state to compare.
+options:
+  vm:
+    description:
+      - Name of a virtual machine that M(maqet.qemu.maqet_vm) made.
+    type: str
+    required: true
+  command:
+    description:
+      - Name of one command of the agent, such as V(guest-ping).
+      - Exactly one of O(command), O(commands) and O(exec) is needed.
+    type: str
+  arguments:
+    description:
+      - Arguments of O(command).
+    type: dict
+  commands:
+    description:
+      - Several commands, sent in this order. The first that fails ends the list.
+    type: list
+    elements: dict
+    suboptions:
+      command:
+        description: Name of the command.
+        type: str
+        required: true
+      arguments:
+        description: Its arguments.
+        type: dict
+  exec:
+    description:
+      - Run a program in the guest, as the agent's user, and wait until it has ended. The task fails if its status is
+        not 0.
+      - These are C(guest-exec) and C(guest-exec-status), so it needs O(allow_dangerous=true) unless the host's policy
+        allows both.
+      - There is no shell. When O(timeout) has passed the program goes on in the guest.
+    type: dict
+    suboptions:
+      path:
+        description:
+          - A program that takes no arguments. Exactly one of O(exec.path) and O(exec.argv) is needed.
+        type: str
+      argv:
+        description: The program and its arguments, each an element of the list.
+        type: list
+        elements: str
+      env:
+        description: The program's whole environment. By default it has the agent's.
+        type: dict
+      input:
+        description: What the program reads on its standard input. Nothing by default.
+        type: str
+      capture:
+        description: Whether to return what the program writes. The agent keeps at most 16 MiB of each stream.
+        type: bool
+        default: true
+  allow_dangerous:
+    description:
+      - Consent to commands that are refused without it, those of the classes V(disclosure), V(guest-file),
+        V(guest-auth) and V(guest-exec), such as C(guest-exec), C(guest-file-open) and C(guest-set-user-password).
+    type: bool
+    default: false
+  explain:
+    description:
+      - Return the verdicts only, also those that are denials. The guest is not asked and nothing is recorded.
+    type: bool
+    default: false
+  wait_for_agent:
+    description:
+      - Wait, at most O(timeout) seconds, until the agent in the guest has opened its port. By default the task fails at
+        once if there is none.
+    type: bool
+    default: false
+  max_reply:
+    description:
+      - Size of the largest answer that is accepted, as the agent sends it (files and the output of programs in base64,
+        so a third longer), at most V(32M). With O(exec) this limits both streams together.
+      - A command with a larger answer has run, and the task fails with C(guest_reply_too_large).
+    type: str
+    default: 16M
+  timeout:
+    description:
+      - Seconds for everything together.
+    type: float
+    default: 30
+  reason:
+    description:
+      - Why you do this, for the audit record, for instance a ticket number.
+    type: str
+    default: ''
+seealso:
+  - module: maqet.qemu.maqet_vm
+  - module: maqet.qemu.maqet_qmp
+  - name: QEMU guest agent reference
+    description: All commands and their arguments.
+    link: https://www.qemu.org/docs/master/interop/qemu-ga-ref.html
+"""
+
+EXAMPLES = r"""
+- name: A VM with a port for the agent
+  maqet.qemu.maqet_vm:
+    name: web1
+    agent: true
+    state: running
+
+- name: Wait until the guest's agent answers
+  maqet.qemu.maqet_guest:
+    vm: web1
+    command: guest-ping
+    wait_for_agent: true
+    timeout: 120
+
+- name: Ask for its addresses
+  maqet.qemu.maqet_guest:
+    vm: web1
+    command: guest-network-get-interfaces
+  register: interfaces
+
+- name: Run a program in it
+  maqet.qemu.maqet_guest:
+    vm: web1
+    exec:
+      argv: [systemctl, is-system-running, --wait]
+    allow_dangerous: true
+    reason: incident 4711
+  register: state
+  failed_when: state.rc is not defined
+
+- name: Freeze its file systems, look at them, thaw them
+  maqet.qemu.maqet_guest:
+    vm: web1
+    commands:
+      - command: guest-fsfreeze-freeze
+      - command: guest-fsfreeze-status
+      - command: guest-fsfreeze-thaw
+"""
+
+RETURN = r"""
+response:
+  description: What the agent answered to O(command). Null for one that answers nothing, such as C(guest-shutdown).
+  type: raw
+  returned: when O(command) was given and has succeeded
+  sample: {"id": "debian", "version-id": "12"}
+responses:
+  description: What the agent answered to each of O(commands), as far as they were sent and succeeded.
+  type: list
+  elements: raw
+  returned: when O(commands) was given, or a command failed
+rc:
+  description: Exit status of the program, or the negative number of the signal that ended it.
+  type: int
+  returned: when O(exec) was given and the program has ended
+stdout:
+  description: What the program wrote to its standard output.
+  type: str
+  returned: when O(exec) was given and the program has ended
+stderr:
+  description: What the program wrote to its standard error.
+  type: str
+  returned: when O(exec) was given and the program has ended
+stdout_truncated:
+  description: Whether the agent has cut the standard output off.
+  type: bool
+  returned: when O(exec) was given and the program has ended
+stderr_truncated:
+  description: Whether the agent has cut the standard error off.
+  type: bool
+  returned: when O(exec) was given and the program has ended
+pid:
+  description: Number of the program's process in the guest.
+  type: int
+  returned: when O(exec) was given and the program was started
+decision:
+  description: The guard's verdict on O(command), as with M(maqet.qemu.maqet_qmp).
+  type: dict
+  returned: when O(command) was given, or a command was denied
+  sample: {"decision": "allow", "class": "read", "rule": "class-read", "reason": "...", "level": "info"}
+decisions:
+  description: The guard's verdicts on all commands, with O(exec) those on C(guest-exec) and C(guest-exec-status).
+  type: list
+  elements: dict
+  returned: when O(commands) or O(exec) was given
+audit:
+  description: The audit records that this task left on the host, with their place in the chain. Empty in check mode.
+  type: list
+  elements: dict
+  returned: always
+events:
+  description: QMP events that came during the commands.
+  type: list
+  elements: dict
+  returned: when a command was sent
+sent:
+  description: Whether the agent may have got the command that failed.
+  type: bool
+  returned: when the agent did not answer
+error_code:
+  description:
+    - A stable word for what went wrong, one of V(invalid_command), V(invalid_option), V(policy_denied),
+      V(vm_not_found), V(vm_not_running), V(runner_unreachable), V(guest_agent_unavailable),
+      V(guest_unreachable), V(guest_timeout), V(guest_reply_too_large), V(guest_error), V(guest_exit), V(audit_failed).
+  type: str
+  returned: on failure
+guest_class:
+  description: The agent's error class.
+  type: str
+  returned: when the agent refused a command
+  sample: CommandNotFound
+guest_desc:
+  description: The agent's error text.
+  type: str
+  returned: when the agent refused a command
+"""
+
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import guest
+
+# What a program is given may be secret, so none of it gets into syslog; `Task.conceal` says later what is shown of it.
+_EXEC = {
+    "path": {"type": "str"},
+    "argv": {"type": "list", "elements": "str", "no_log": True},
+    "env": {"type": "dict", "no_log": True},
+    "input": {"type": "str", "no_log": True},
+    "capture": {"type": "bool", "default": True},
+}
+SPEC: dict[str, t.Any] = {
+    "vm": {"type": "str", "required": True},
+    "command": {"type": "str"},
+    "arguments": {"type": "dict", "no_log": True},
+    "commands": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"command": {"type": "str", "required": True}, "arguments": {"type": "dict", "no_log": True}},
+    },
+    "exec": {
+        "type": "dict",
+        "options": _EXEC,
+        "mutually_exclusive": [("path", "argv")],
+        "required_one_of": [("path", "argv")],
+    },
+    "allow_dangerous": {"type": "bool", "default": False},
+    "explain": {"type": "bool", "default": False},
+    "wait_for_agent": {"type": "bool", "default": False},
+    "max_reply": {"type": "str", "default": "16M"},
+    "timeout": {"type": "float", "default": 30},
+    "reason": {"type": "str", "default": ""},
+}
+
+
+def ask(task: door.Task) -> dict[str, t.Any]:
+    """Have the task's commands judged and sent."""
+    task.conceal(*guest.shown(task.params))
+    plan = guest.checked(task.params, task.check, task.context)
+    result = guest.run(plan)
+    for warning in guest.warnings(result, plan):
+        task.warn(warning)
+    return result
+
+
+def main() -> None:
+    """The module."""
+    door.run(
+        SPEC,
+        ask,
+        mutually_exclusive=[("command", "commands", "exec"), ("commands", "arguments"), ("exec", "arguments")],
+        required_one_of=[("command", "commands", "exec")],
+    )
+
+
+if __name__ == "__main__":
+    main()

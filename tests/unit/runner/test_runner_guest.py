@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operation ``guest``: the real guard and log, and an agent that is a few lines."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import guest as room
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.guest import GuestDesk
+from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import Message, records
+
+
+class FakeAgent:
+    """Says what a test has put into ``answers``, by command, one after another."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, t.Any, int, bool]] = []
+        self.answers: dict[str, list[t.Any]] = {}
+
+    async def execute(self, command: str, arguments: Message, seconds: float, max_reply: int, wait: bool) -> t.Any:
+        self.asked.append((command, arguments, max_reply, wait))
+        assert 0 < seconds <= 30
+        answers = self.answers.get(command)
+        answer = answers.pop(0) if answers else {}
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class FakeSession:
+    last_event = 0
+
+    def events(self, since: int) -> list[Message]:
+        return [{"seq": 1, "event": "STOP"}]
+
+
+class World:
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.log = folder / "web.audit.jsonl"
+        self.agent: t.Optional[FakeAgent] = FakeAgent()
+        self.gate = Gate(VmIdentity("web"), Scope(), AuditLog(str(self.log)), "ipc")
+
+    def ask(self, *commands: t.Union[str, Message], **fields: t.Any) -> Message:
+        listed = [{"execute": one} if isinstance(one, str) else one for one in commands]
+        desk = GuestDesk(t.cast(t.Any, self.agent), self.gate, t.cast(t.Any, FakeSession()))
+        return asyncio.run(desk.serve({"commands": listed, **fields}, Caller(uid=0)))
+
+    def fails(self, code: str, *commands: t.Union[str, Message], **fields: t.Any) -> MaqetError:
+        with pytest.raises(MaqetError) as caught:
+            self.ask(*commands, **fields)
+        assert caught.value.error_code == code, caught.value
+        return caught.value
+
+    @property
+    def recorded(self) -> list[tuple[str, str, t.Optional[str]]]:
+        return [(record["op"], record["phase"], record.get("res")) for record in records(self.log)]
+
+
+@pytest.fixture
+def world(tmp_path: pathlib.Path) -> World:
+    return World(tmp_path)
+
+
+EXEC: Message = {"execute": "guest-exec", "arguments": {"path": "/bin/ls", "arg": ["-l", "hidden-word"]}}
+
+
+def test_a_list(world: World) -> None:
+    assert world.agent
+    world.agent.answers = {"guest-get-time": [5]}
+    answer = world.ask("guest-ping", "guest-get-time", max_reply=99, wait_agent=True)
+    assert answer["responses"] == [{}, 5] and answer["events"] == [{"seq": 1, "event": "STOP"}]
+    assert [verdict["class"] for verdict in answer["decisions"]] == ["introspect", "read"]
+    assert world.agent.asked == [("guest-ping", {}, 99, True), ("guest-get-time", {}, 99, True)]
+    assert [record["virt"] for record in records(world.log)] == ["qga"] * 4
+    assert answer["audit"] == records(world.log)
+
+
+def test_a_denial_is_recorded_and_nothing_is_sent(world: World) -> None:
+    error = world.fails("policy_denied", "guest-ping", EXEC)
+    assert "command 2 of 2" in str(error) and error.details["decision"]["class"] == "guest-exec"
+    assert world.agent and world.agent.asked == []
+    assert world.recorded == [("guest-exec", "deny", "failed")]
+    assert "hidden-word" not in world.log.read_text() and records(world.log)[0]["args"]["path"] == "/bin/ls"
+
+
+def test_qmp_commands_are_none_of_the_agents(world: World) -> None:
+    world.fails("policy_denied", "query-status", allow_dangerous=True)
+    world.fails("invalid_command", "guest-ping\n")
+
+
+@pytest.mark.parametrize("word", ["check", "explain"])
+def test_verdicts_without_a_trace(world: World, word: str) -> None:
+    answer = world.ask(EXEC, allow_dangerous=True, wait_exit=True, **{word: True})
+    assert [verdict["decision"] for verdict in answer["decisions"]] == ["allow", "allow"]
+    assert (answer["responses"], answer["audit"]) == ([], [])
+    if word == "check":
+        world.fails("policy_denied", EXEC, check=True)
+    else:
+        assert [verdict["decision"] for verdict in world.ask(EXEC, explain=True)["decisions"]] == ["deny"]
+    assert world.agent and world.agent.asked == [] and not world.log.exists()
+
+
+def test_a_program_is_asked_about_until_it_has_ended(world: World) -> None:
+    """One intent and one result for the question, however often it was put."""
+    assert world.agent
+    going, done = {"exited": False}, {"exited": True, "exitcode": 0}
+    world.agent.answers = {"guest-exec": [{"pid": 7}], "guest-exec-status": [going, going, done]}
+    answer = world.ask(EXEC, allow_dangerous=True, wait_exit=True)
+    assert answer["responses"] == [{"pid": 7}, done]
+    assert [command for command, *_rest in world.agent.asked] == ["guest-exec"] + ["guest-exec-status"] * 3
+    assert world.agent.asked[-1][1] == {"pid": 7}
+    assert world.recorded == [
+        ("guest-exec", "intent", None),
+        ("guest-exec", "result", "success"),
+        ("guest-exec-status", "intent", None),
+        ("guest-exec-status", "result", "success"),
+    ]
+
+
+def test_a_program_that_does_not_end(world: World) -> None:
+    assert world.agent
+    world.agent.answers = {"guest-exec": [{"pid": 7}], "guest-exec-status": [{"exited": False}] * 99}
+    error = world.fails("guest_timeout", EXEC, allow_dangerous=True, wait_exit=True, timeout=0.1)
+    assert error.details["pid"] == 7 and error.details["responses"] == [{"pid": 7}] and "process 7" in str(error)
+
+
+@pytest.mark.parametrize("started", [{}, [], None, {"pid": "7"}, {"pid": True}, {"pid": -1}, {"pid": 1 << 70}])
+def test_a_process_that_is_none(world: World, started: t.Any) -> None:
+    assert world.agent
+    world.agent.answers = {"guest-exec": [started]}
+    error = world.fails("guest_unreachable", EXEC, allow_dangerous=True, wait_exit=True)
+    assert len(error.details["responses"]) == 1
+
+
+def test_a_refusal_ends_the_list(world: World) -> None:
+    assert world.agent
+    world.agent.answers = {"guest-get-load": [QmpError("CommandNotFound", "no such thing")]}
+    error = world.fails("guest_error", "guest-ping", "guest-get-load", "guest-info")
+    assert (error.details["guest_class"], error.details["responses"]) == ("CommandNotFound", [{}])
+    assert "--block-rpcs" in str(error)
+    assert world.recorded[-1] == ("guest-get-load", "result", "failed") and len(world.recorded) == 4
+
+
+def test_answers_that_do_not_fit_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_MAX_ANSWERS", 1000)
+    assert world.agent
+    world.agent.answers = {"guest-get-osinfo": ["\ufffd" * 100, "\ufffd" * 100]}
+    error = world.fails("guest_reply_too_large", "guest-get-osinfo", "guest-get-osinfo")
+    assert len(error.details["responses"]) == 1
+
+
+def test_a_vm_without_a_port(world: World) -> None:
+    world.agent = None
+    error = world.fails("guest_agent_unavailable", "guest-ping")
+    assert "agent: true" in str(error) and error.details["sent"] is False
+    assert world.recorded[-1] == ("guest-ping", "result", "failed")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timeout": 0},
+        {"timeout": "1"},
+        {"max_reply": 0},
+        {"max_reply": True},
+        {"max_reply": 1 << 40},
+        {"wait_exit": True},
+    ],
+)
+def test_bad_requests(world: World, fields: Message) -> None:
+    world.fails("invalid_request", "guest-ping", **fields)
+    assert not world.log.exists()
