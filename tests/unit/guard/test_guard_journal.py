@@ -10,11 +10,11 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import journal, record
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Context, VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 
 CONTEXT = Context(VmIdentity("web1", "u-u-i-d"), Caller(1000, 17, 0, 0, 99), "ipc", "ticket\n4711")
 

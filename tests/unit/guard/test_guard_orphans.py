@@ -12,12 +12,12 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import moment, orphans, record
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Context, VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 
 VM = VmIdentity("web1", "6c1e7f8a-0000-4000-8000-000000000001", 4711, 99)
 

@@ -9,11 +9,11 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import record
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Context, VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 
 #: Every record has these, known or null.
 ALWAYS = """
