@@ -215,7 +215,7 @@ def test_of_a_program_the_path_and_the_number_of_its_arguments_are_logged() -> N
 def test_passwords_buffers_and_keys_in_logs() -> None:
     clean, _paths = redact("guest-set-user-password", WHOLE["guest-set-user-password"])
     assert clean["password"] == {"redacted": True, "len": len(CODED)} and clean["username"] == "root"
-    assert secrets("guest-set-user-password", WHOLE["guest-set-user-password"]) == {CODED}
+    assert secrets("guest-set-user-password", WHOLE["guest-set-user-password"]) == {CODED, "Tr0ub4dor"}
     assert redact("guest-file-write", WHOLE["guest-file-write"])[0]["buf-b64"]["redacted"] is True
     keys = {"username": "root", "keys": [f'command="/bin/id" {KEY}', "no key at all"]}
     first, second = redact("guest-ssh-add-authorized-keys", keys)[0]["keys"]

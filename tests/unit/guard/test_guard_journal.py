@@ -47,7 +47,8 @@ def parsed(data: bytes) -> dict[str, str]:
 def test_an_appended_record_is_told(log: AuditLog, receiver: socket.socket) -> None:
     request = Request("quit", {"data": "no argument is told"})
     before = journal.count.sent
-    made = log.append({**record.intent(request, judge(request, Scope()), CONTEXT), "reason": "ticket\n4711"})
+    verdict = judge(Request("quit"), Scope())
+    made = log.append({**record.intent(request, verdict, CONTEXT), "reason": "ticket\n4711"})
     data = receiver.recv(1 << 16)
     assert b"no argument" not in data
     assert parsed(data) == {
