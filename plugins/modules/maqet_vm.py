@@ -176,6 +176,17 @@ options:
     description:
       - Words of your own about the VM. QEMU does not see them.
     type: dict
+  policy:
+    description:
+      - What is allowed on this VM less than the host's policy file allows. It can only tighten, never widen. V({})
+        takes it back.
+      - It holds for every QMP command to this VM from the next one on, without a restart, also for those that this
+        module sends itself, such as C(system_powerdown).
+      - Its keys are those of a section of the host's policy file. C(consent), where V(false) means that a task's
+        C(allow_dangerous) does not count. C(roots), C(net) with C(listen) and C(connect), and C(devices), where of
+        what the host allows only what is named here remains. C(classes) and C(commands), with V(consent) or V(deny)
+        for a class or a command, and for a command also the values that its C(arguments) may have.
+    type: dict
   wait_for:
     description:
       - What to wait for, one after another, at most O(timeout) seconds in all.
@@ -248,6 +259,14 @@ EXAMPLES = r"""
     name: web1
     memory: 4G
     allow_restart: true
+
+- name: Nobody ends it by QMP, and consent does not count on it
+  maqet.qemu.maqet_vm:
+    name: web1
+    policy:
+      consent: false
+      commands:
+        quit: deny
 
 - name: Stop it, and do not take no for an answer
   maqet.qemu.maqet_vm:
@@ -333,6 +352,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent impor
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
@@ -384,6 +404,7 @@ SPEC: dict[str, t.Any] = {
     "display": {"type": "str", "choices": ["none", "headless", "vnc"]},
     "extra_args": {"type": "list", "elements": "str"},
     "labels": {"type": "dict"},
+    "policy": {"type": "dict"},
     "wait_for": {"type": "list", "elements": "raw"},
     "timeout": {"type": "float", "default": 60},
     "stop_timeout": {"type": "float", "default": 60},
@@ -398,10 +419,13 @@ def desired(params: dict[str, t.Any]) -> Desired:
     for option in ("timeout", "stop_timeout"):
         if params[option] < 0:
             raise invalid_option(option, params[option], "is no time to wait", "Give seconds, 0 or more")
+    given = normalise(params)
+    if "policy" in given:
+        tighten("vm", given["policy"])
     return Desired(
         name=check_vm_name(params["name"]),
         state=params["state"],
-        given=normalise(params),
+        given=given,
         patience=Patience(params["stop_timeout"], params["force"], params["timeout"]),
         allow_restart=params["allow_restart"],
         purge=params["purge"],

@@ -80,8 +80,9 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import look
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import look, look_through_runner
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import names
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system
 
 SPEC = {"name": {"type": "str"}, "timeout": {"type": "float", "default": 10}}
 
@@ -90,6 +91,9 @@ def gather(task: door.Task) -> dict[str, t.Any]:
     """Look at the VMs that the task names."""
     where = layout()
     wanted = task.params["name"]
+    others = None if wanted is None else of_system(where, check_vm_name(wanted))
+    if others is not None:
+        return {"changed": False, "vms": [look_through_runner(others, task.params["timeout"])]}
     chosen = names(where) if wanted is None else [check_vm_name(wanted)]
     found = [look(where, name, task.params["timeout"]) for name in chosen]
     return {"changed": False, "vms": [vm for vm in found if vm["status"] != "absent"]}

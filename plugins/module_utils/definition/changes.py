@@ -12,8 +12,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent impor
 
 LIVE = "live"
 RESTART = "restart"
-# Options that QEMU never sees.
-_LIVE_OPTIONS = frozenset({"labels"})
+# Options that QEMU never sees. The runner reads the policy again when the definition has changed.
+_LIVE_OPTIONS = frozenset({"labels", "policy"})
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ DEFAULTS: dict[str, t.Any] = {
     "display": "none",
     "extra_args": [],
     "labels": {},
+    "policy": {},
 }
 DISK_DEFAULTS: dict[str, t.Any] = {"interface": "virtio", "readonly": False}
 NETWORK_DEFAULTS: dict[str, t.Any] = {"model": "virtio-net-pci", "hostfwd": []}
@@ -53,7 +54,7 @@ def effective(intent: t.Mapping[str, t.Any], host_arch: str) -> dict[str, t.Any]
     result["machine"] = intent.get("machine") or MACHINES[result["arch"]]
     result["disks"] = [_disk(disk) for disk in result["disks"]]
     result["networks"] = [_network(network) for network in result["networks"]]
-    for key in ("extra_args", "labels"):
+    for key in ("extra_args", "labels", "policy"):
         result[key] = type(DEFAULTS[key])(result[key])  # nobody shall change the default itself
     return result
 

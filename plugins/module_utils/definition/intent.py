@@ -57,6 +57,13 @@ def _cpus(option: str, value: t.Any) -> int:
     return values.whole_number(option, value, 1, MAX_CPUS)
 
 
+def _policy(option: str, value: t.Any) -> dict[str, t.Any]:
+    """A dictionary; what may be in it is the guard's to say, and no other room's."""
+    if not isinstance(value, t.Mapping):
+        raise invalid_option(option, value, "is not a dictionary", "Give a dictionary, such as {consent: false}.")
+    return dict(value)
+
+
 _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "memory": sizes.memory_mib,
     "cpus": _cpus,
@@ -73,6 +80,7 @@ _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "display": _one_of(DISPLAYS),
     "extra_args": extra_args,
     "labels": names.labels,
+    "policy": _policy,
 }
 OPTIONS = tuple(_CHECKS)
 # Options without a fixed default: an empty string takes a stored value back.

@@ -29,6 +29,8 @@ class Caller:
     peer: dict[str, int] | None = None
     #: What the controller asserts: host, user, task, play, job, module, remote address.
     controller: dict[str, t.Any] = field(default_factory=dict)
+    #: All its groups, the primary one included.
+    groups: tuple[int, ...] = ()
 
 
 def asserted(claims: object) -> dict[str, t.Any]:
@@ -49,11 +51,12 @@ def caller_of(
     controller: dict[str, t.Any] | None = None,
     peer: bool = False,
     proc: str = "/proc",
+    groups: t.Sequence[int] = (),
 ) -> Caller:
     """Describe the process ``pid``, which may be gone or not ours to look at: then fields are None.
 
-    ``uid`` and ``gid`` come from the kernel (SO_PEERCRED or our own), never from /proc, whose entry
-    may be another process by now. ``peer``: the three numbers came from a socket.
+    ``uid``, ``gid`` and the further ``groups`` come from the kernel (SO_PEERCRED and SO_PEERGROUPS, or our own),
+    never from /proc, whose entry may be another process by now. ``peer``: the numbers came from a socket.
     """
     home = f"{proc}/{pid}"
     return Caller(
@@ -64,6 +67,7 @@ def caller_of(
         pid=pid,
         exe=_link(f"{home}/exe"),
         comm=_line(f"{home}/comm"),
+        groups=tuple(sorted({gid, *groups})),
         peer={"pid": pid, "uid": uid, "gid": gid} if peer else None,
         controller=dict(controller or {}),
     )
@@ -71,7 +75,7 @@ def caller_of(
 
 def myself(controller: dict[str, t.Any] | None = None) -> Caller:
     """The caller when nobody is asked over a socket: this very process (``direct`` mode)."""
-    return caller_of(os.getpid(), os.getuid(), os.getgid(), controller)
+    return caller_of(os.getpid(), os.getuid(), os.getgid(), controller, groups=os.getgroups())
 
 
 def _line(path: str) -> str | None:

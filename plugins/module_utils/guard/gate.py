@@ -20,6 +20,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import record as records
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Source, by_role
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, Verdict, judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name, shown
@@ -58,15 +59,26 @@ class Gate:
     when it asks.
     """
 
-    def __init__(self, identity: VmIdentity, scope: Scope, log: AuditLog, via: str) -> None:
+    def __init__(
+        self, identity: VmIdentity, scope: Scope, log: AuditLog, via: str, policy: Source | None = None
+    ) -> None:
         self.identity = identity
         self.scope = scope
         self.log = log
         self.via = via  # "ipc" or "direct"
+        self.policy = policy
 
-    def judge_all(self, requests: t.Iterable[Request]) -> list[Verdict]:
+    def judge_all(self, requests: t.Iterable[Request], caller: Caller) -> list[Verdict]:
         """The verdict on each request. Nothing is recorded and nothing is raised."""
-        return [judge(request, self.scope) for request in requests]
+        return [self._judge(request, caller) for request in requests]
+
+    def _judge(self, request: Request, caller: Caller) -> Verdict:
+        barred = by_role(self.policy.current(), caller, request.command) if self.policy is not None else None
+        return barred or judge(request, self.scope)
+
+    def turn_away(self, caller: Caller, verdict: Verdict) -> None:
+        """Record that a caller was refused before it could ask for anything."""
+        self._record_denials([(Request("connect"), verdict)], caller, "")
 
     def admit(
         self, requests: t.Sequence[Request], caller: Caller, reason: str = "", check: bool = False
@@ -76,7 +88,7 @@ class Gate:
         When any is denied, each denial is recorded (unless ``check``) and MaqetError ``policy_denied``
         names the first. What passes must still ask for itself.
         """
-        verdicts = self.judge_all(requests)
+        verdicts = self.judge_all(requests, caller)
         refused = [(i, r, v) for i, (r, v) in enumerate(zip(requests, verdicts), 1) if not v.allowed]
         if refused:
             recorded = [] if check else [(r, v) for _i, r, v in refused]
@@ -95,7 +107,7 @@ class Gate:
         """
         # A copy: what is judged and recorded is what the ticket lets through, whatever the caller does later.
         request = Request(request.command, _copied(request.arguments), request.allow_dangerous)
-        verdict = judge(request, self.scope)
+        verdict = self._judge(request, caller)
         if not verdict.allowed:
             kept, trouble = self._record_denials([(request, verdict)], caller, reason)
             raise _denied(request, verdict, kept, "", trouble)

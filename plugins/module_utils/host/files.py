@@ -27,6 +27,13 @@ def make_folder(path: str) -> None:
                     raise
 
 
+def make_passable(path: str) -> None:
+    """Make ``path``, and let everybody pass through it to names that they know; nobody else may list it."""
+    make_folder(path)
+    if stat.S_IMODE(os.stat(path).st_mode) != 0o711:
+        os.chmod(path, 0o711)  # noqa: S103  # its purpose; not of makedirs: the umask takes part there, and an older folder may be closed
+
+
 def sync_folder(path: str) -> None:
     """Make the names in a folder durable: fsync(2) of a file says nothing about its name."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

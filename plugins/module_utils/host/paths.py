@@ -12,6 +12,7 @@
 ``STATE/runner/runner-DIGEST.pyz``        the runner, named by its content, never overwritten
 ``STATE/cache/``                          answers that cost time to get: does KVM work?
 ``STATE/venv/``                           Python for the runner, made by the ``hypervisor`` role
+``CONFIG/policy.yml``                     the host's policy: what may be sent to QEMU, and by whom
 ``LOG/NAME.audit.jsonl``                  the audit chain
 ``LOG/NAME.runner.log``                   what the runner itself said
 ``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running
@@ -102,12 +103,17 @@ class VmPaths:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The four trees that we use on a host, for root or for a plain user."""
+    """The trees that we use on a host, for root (``scope`` system) or for a plain user (``scope`` user)."""
 
     state: str
     run: str
     log: str
     scope: str
+    config: str = "/etc/maqet"
+
+    @property
+    def policy(self) -> str:
+        return os.path.join(self.config, "policy.yml")
 
     @property
     def vms(self) -> str:
@@ -138,9 +144,17 @@ class Layout:
         return paths
 
 
+#: Root's VMs are the system's.
+SYSTEM = Layout("/var/lib/maqet", "/run/maqet", "/var/log/maqet", "system", "/etc/maqet")
+
+
 def direct_lock(run: str, name: str) -> str:
     """Held while a task speaks to a direct monitor; also for a QEMU that is not ours. '@' begins no VM's name."""
     return os.path.join(run, f"@direct-{name}", "lock")
+
+
+#: Root's VMs are the system's.
+SYSTEM = Layout("/var/lib/maqet", "/run/maqet", "/var/log/maqet", "system", "/etc/maqet")
 
 
 def layout() -> Layout:
@@ -150,9 +164,14 @@ def layout() -> Layout:
     out, and VMs stay (XDG Base Directory Specification, 0.8).
     """
     if os.geteuid() == 0:
-        return Layout("/var/lib/maqet", "/run/maqet", "/var/log/maqet", "system")
+        return SYSTEM
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Layout(
-        os.path.join(data, "maqet"), os.path.join(state, "maqet", "run"), os.path.join(state, "maqet", "log"), "user"
+        os.path.join(data, "maqet"),
+        os.path.join(state, "maqet", "run"),
+        os.path.join(state, "maqet", "log"),
+        "user",
+        os.path.join(config, "maqet"),
     )

@@ -22,7 +22,10 @@ class RunnerClient(Closing):
     """A conversation with the runner of one VM. All of it must end within ``seconds``."""
 
     def __init__(self, path: str, name: str, seconds: float) -> None:
-        """Connect and read the hello; ``runner_unreachable`` if there is no runner, or a stranger."""
+        """Connect and read the hello.
+
+        ``runner_unreachable`` if there is no runner, or a stranger; ``policy_denied`` if it does not talk to us.
+        """
         self._name = name
         self._deadline = Deadline(seconds)
         self._id = 0
@@ -33,9 +36,12 @@ class RunnerClient(Closing):
             raise self._unreachable(f"{path}: {error.strerror or error}") from None
         try:
             try:
-                self.hello = self._next().get("hello")
+                first = self._next()
             except socket.timeout:
                 raise self._unreachable(f"no hello within {seconds:g} s") from None
+            if "error" in first:  # the runner does not talk to this user
+                self._result(first)
+            self.hello = first.get("hello")
             if not isinstance(self.hello, dict):
                 raise self._unreachable("what answers there is no runner")
             if self.hello.get("protocol") != PROTOCOL:

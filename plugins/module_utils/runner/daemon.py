@@ -22,11 +22,14 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.arguments import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entry
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import Policy
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import emulator, libraries
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
@@ -39,7 +42,7 @@ log = logging.getLogger("maqet.runner")
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     """Run one VM to its end. Exit status 0: it ended; 1: it did not start, and the report says why."""
     options = _parse(argv)
-    where = Layout(options.state, options.run, options.log, options.scope)
+    where = Layout(options.state, options.run, options.log, options.scope, options.config)
     paths = where.vm(options.vm)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     os.umask(0o077)
@@ -73,7 +76,7 @@ def _asked_to_end() -> MaqetError:
 
 def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="maqet-runner", description="Runs one QEMU and owns its monitor.")
-    for name in ("vm", "state", "run", "log", "scope", "launch", "digest"):
+    for name in ("vm", "state", "run", "log", "scope", "config", "launch", "digest"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--ready-fd", type=int)
     return parser.parse_args(argv)
@@ -112,7 +115,7 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
         report.starting(facts)
         await _connect(session, paths, qemu, ended, stopped)
         facts["qemu"]["version"] = session.version
-        server = _server(definition, paths, session, facts)
+        server = _server(definition, where, session, facts)
         await server.listen(paths.runner_socket)
         report.ready(facts)
     except BaseException:
@@ -129,15 +132,25 @@ async def _live(where: Layout, paths: VmPaths, report: Report, digest: str) -> N
         log.info("asked to end; QEMU goes on without a runner")
 
 
-def _server(definition: Definition, paths: VmPaths, session: Session, facts: dict[str, t.Any]) -> Server:
+def _server(definition: Definition, where: Layout, session: Session, facts: dict[str, t.Any]) -> Server:
     """Guard, audit and socket of a VM whose QEMU has been greeted."""
-    qemu = facts["qemu"]
+    paths, qemu = where.vm(definition.name), facts["qemu"]
+    policy = host_policy(where, _new_policy)
     identity = VmIdentity(
         definition.name, definition.uuid, qemu["pid"], qemu["start"], session.version, paths.monitor_socket
     )
-    gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc")
+    gate = Gate(identity, Scope(paths.output, session.commands), AuditLog(paths.audit_log), "ipc", policy)
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
-    return Server(Service(session, gate, facts), session, hello)
+    mode = 0o666 if where.scope == "system" else 0o600  # the kernel says who connects, the policy what they may
+    return Server(Service(session, gate, facts), session, hello, Entry(policy, gate.turn_away), mode)
+
+
+def _new_policy(policy: Policy) -> None:
+    """One line of the log for each policy that we come to obey."""
+    log.info("the policy is %s, sha256 %s", policy.id, policy.sha256 or "none")
+    for words in (policy.problem, *policy.warnings):
+        if words:
+            log.warning("%s", words)
 
 
 async def _connect(

@@ -52,10 +52,14 @@ def launch(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
     paths = where.vm(name)
     for folder in (paths.run, paths.log, paths.output):
         files.make_folder(folder)
+    if where.scope == "system":  # others may come as far as the runner's socket, and are asked there who they are
+        for folder in (where.run, paths.run):
+            files.make_passable(folder)
     archive, digest = bundle.install(where.runners)
     word = uuid.uuid4().hex
     argv = [_python(where), archive, "--vm", name]
     argv += ["--state", where.state, "--run", where.run, "--log", where.log, "--scope", where.scope]
+    argv += ["--config", where.config]
     argv += ["--launch", word, "--digest", digest]
     attempt = _Launch(paths, argv, word, seconds)
     files.remove(paths.status)

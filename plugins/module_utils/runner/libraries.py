@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import typing as t
@@ -21,6 +22,9 @@ except ImportError:  # names for those who import them; demand() ends the runner
         """Stands in."""
 
     QMPClient = t.Any  # type: ignore[misc,assignment]
+
+with contextlib.suppress(ImportError):  # before ready, like all: a library may be replaced while we run
+    import yaml  # noqa: F401
 
 # Import name and name on PyPI. PyYAML reads the policy file, psutil the processes around a VM.
 _NEEDED = (("qemu.qmp", "qemu.qmp"), ("psutil", "psutil"), ("yaml", "PyYAML"))

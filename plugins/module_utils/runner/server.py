@@ -7,12 +7,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import struct
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller, caller_of
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entry
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE, PROTOCOL, decode, encode
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event, Session
@@ -27,13 +29,27 @@ _MAX_OPEN = 32
 _GOODBYE = 3.0
 # A subscriber that reads nothing while this much waits for it is cut off; the others must not pay for it.
 _MAX_BEHIND = MAX_LINE
+# Linux's number on the architectures that we run on; Python's socket module has no name for it.
+_SO_PEERGROUPS = 59
+# The most that socket.getsockopt takes, in bytes: 256 groups.
+_GROUPS_SIZE = 1024
 
 
 class Server:
     """Listens for clients; each gets a :class:`_Conversation`."""
 
-    def __init__(self, service: Service, session: Session, hello: t.Mapping[str, t.Any]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        session: Session,
+        hello: t.Mapping[str, t.Any],
+        entry: t.Optional[Entry] = None,
+        mode: int = 0o600,
+    ) -> None:
+        """``entry``: asked about every client, where the socket's ``mode`` lets in more than its owner."""
         self._service = service
+        self._entry = entry
+        self._mode = mode
         self._session = session
         self._hello = {"hello": {"protocol": PROTOCOL, **hello}}
         self._open: set[asyncio.Task[t.Any]] = set()
@@ -42,8 +58,9 @@ class Server:
         self._server: t.Optional[asyncio.AbstractServer] = None
 
     async def listen(self, path: str) -> None:
-        """Open the socket; the umask of the runner keeps others out."""
+        """Open the socket; the umask of the runner keeps others out until its mode lets them in."""
         self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST)
+        os.chmod(path, self._mode)
 
     async def close(self) -> None:
         """Take no more clients, give those who wait for an answer theirs if they read it, and hang up."""
@@ -63,7 +80,8 @@ class Server:
         self._open.add(task)
         self._writers.add(writer)
         try:
-            await _Conversation(self._service, self._session, reader, writer, self._requests).run(self._hello)
+            talk = _Conversation(self._service, self._session, reader, writer, self._requests, self._entry)
+            await talk.run(self._hello)
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -82,20 +100,31 @@ class _Conversation:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         everybodys: set[asyncio.Task[None]],
+        entry: t.Optional[Entry],
     ) -> None:
         """``everybodys``: the open requests of all clients, to which this one's are added."""
         self._service = service
         self._session = session
+        self._entry = entry
         self._reader = reader
         self._writer = writer
         self._requests: set[asyncio.Task[None]] = set()
         self._everybodys = everybodys
         self._free = asyncio.Semaphore(_MAX_OPEN)
         self._names: t.Optional[frozenset[str]] = None
-        self._peer = _peer(writer.get_extra_info("socket"))
+        connected = writer.get_extra_info("socket")
+        self._peer = _peer(connected)
+        self._groups = _groups(connected)
 
     async def run(self, hello: t.Mapping[str, t.Any]) -> None:
         """Serve until the client hangs up. What it had asked for goes on: QEMU may have it already."""
+        try:
+            await self._demand_role({})
+        except MaqetError as error:
+            self._send({"error": error.as_dict()})
+            with contextlib.suppress(ConnectionError):
+                await self._writer.drain()
+            return
         self._send(hello)
         try:
             while line := await self._next():
@@ -142,16 +171,23 @@ class _Conversation:
         if op == "qmp":
             return await self._service.qmp(message, self._caller(message))
         if op == "status":
+            await self._demand_role(message)
             return await self._service.status()
         if op == "subscribe":
+            await self._demand_role(message)
             return self._subscribe(message)
         raise MaqetError(f"The runner has no operation {op!r}.", "invalid_request")
+
+    async def _demand_role(self, message: t.Mapping[str, t.Any]) -> None:
+        """The policy may have changed since the last time. In a thread: it may ask the network for groups."""
+        if self._entry is not None:
+            await asyncio.to_thread(self._entry.demand, self._caller(message))
 
     def _caller(self, message: t.Mapping[str, t.Any]) -> Caller:
         """Who asks: the kernel's word for the process, and beside it what the client asserts."""
         pid, uid, gid = self._peer
         context = message.get("context")
-        return caller_of(pid, uid, gid, context if isinstance(context, dict) else {}, peer=True)
+        return caller_of(pid, uid, gid, context if isinstance(context, dict) else {}, peer=True, groups=self._groups)
 
     def _subscribe(self, message: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         names, since = message.get("names"), message.get("since")
@@ -191,3 +227,16 @@ def _peer(connected: socket.socket) -> tuple[int, int, int]:
     return t.cast(
         "tuple[int, int, int]", struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     )
+
+
+def _groups(connected: socket.socket) -> tuple[int, ...]:
+    """The further groups of that process when it connected: SO_PEERGROUPS, Linux 4.13.
+
+    None where the kernel does not say them, or where they are too many to be told: fewer groups never give more.
+    """
+    try:
+        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_SIZE)
+    except OSError as error:
+        log.warning("the groups of a client are not known: %s", error)
+        return ()
+    return tuple(group for (group,) in struct.iter_unpack("I", data))

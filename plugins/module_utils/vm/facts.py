@@ -10,7 +10,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes impo
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import age
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, age
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, executes
 
@@ -46,7 +47,23 @@ def _last_exit(paths: VmPaths) -> t.Any:
     """A note for people: damaged, it is no reason to fail."""
     try:
         return files.read_json(paths.last_exit)
-    except MaqetError:
+    except (MaqetError, OSError):  # damaged, or of a VM that is not this user's
+        return None
+
+
+def look_through_runner(paths: VmPaths, seconds: float) -> dict[str, t.Any]:
+    """What the runner of another user's VM says of it, in at most ``seconds``: more is not to be seen."""
+    with RunnerClient(paths.runner_socket, paths.name, seconds) as client:
+        known = client.request("status")
+    actual = Actual(None, _process(known, "qemu"), _process(known, "runner"), str(known.get("run_state")), known)
+    return facts(paths, actual)
+
+
+def _process(known: t.Mapping[str, t.Any], which: str) -> Process | None:
+    entry = known.get(which)
+    try:
+        return Process(int(entry["pid"]), int(entry["start"])) if isinstance(entry, dict) else None
+    except (KeyError, TypeError, ValueError):
         return None
 
 

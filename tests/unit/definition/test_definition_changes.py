@@ -30,6 +30,7 @@ def test_the_documented_defaults() -> None:
         "display": "none",
         "extra_args": [],
         "labels": {},
+        "policy": {},
     }
     assert tuple(DEFAULTS) == OPTIONS
 
@@ -84,8 +85,8 @@ def test_nobody_can_change_the_defaults_by_their_result() -> None:
     assert effective(intent, "x86_64")["networks"][1]["hostfwd"] == []
 
 
-def test_only_labels_are_live() -> None:
-    assert [option for option in OPTIONS if impact(option) == "live"] == ["labels"]
+def test_what_qemu_never_sees_is_live() -> None:
+    assert [option for option in OPTIONS if impact(option) == "live"] == ["labels", "policy"]
 
 
 def test_no_difference() -> None:

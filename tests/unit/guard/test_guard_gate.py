@@ -123,7 +123,7 @@ def test_what_is_sent_is_what_was_judged(gate: Gate, caller: Caller) -> None:
 
 def test_a_list_is_judged_before_its_first_command(gate: Gate, caller: Caller) -> None:
     requests = [Request("stop"), Request("migrate", {"uri": "exec:id"}), Request("cont"), Request("inject-nmi")]
-    assert [verdict.allowed for verdict in gate.judge_all(requests)] == [True, False, True, False]
+    assert [verdict.allowed for verdict in gate.judge_all(requests, caller)] == [True, False, True, False]
     assert records(gate) == []
     with pytest.raises(MaqetError, match=r"^command 2 of 4, migrate: denied by the rule argument-rules") as caught:
         gate.admit(requests, caller, "list")

@@ -26,23 +26,30 @@ SYSTEM = Layout("/var/lib/maqet", "/run/maqet", "/var/log/maqet", "system")
                 "/home/ann/.local/state/maqet/run",
                 "/home/ann/.local/state/maqet/log",
                 "user",
+                "/home/ann/.config/maqet",
             ),
         ),
         (
             1000,
-            {"HOME": "/home/ann", "XDG_STATE_HOME": "/s", "XDG_DATA_HOME": "/d", "XDG_RUNTIME_DIR": "/run/user/1000"},
-            Layout("/d/maqet", "/s/maqet/run", "/s/maqet/log", "user"),
+            {"HOME": "/home/ann", "XDG_STATE_HOME": "/s", "XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d"},
+            Layout("/d/maqet", "/s/maqet/run", "/s/maqet/log", "user", "/c/maqet"),
         ),
         (
             1000,
-            {"HOME": "/h", "XDG_STATE_HOME": "", "XDG_DATA_HOME": ""},
-            Layout("/h/.local/share/maqet", "/h/.local/state/maqet/run", "/h/.local/state/maqet/log", "user"),
+            {"HOME": "/h", "XDG_STATE_HOME": "", "XDG_DATA_HOME": "", "XDG_RUNTIME_DIR": "/run/user/1000"},
+            Layout(
+                "/h/.local/share/maqet",
+                "/h/.local/state/maqet/run",
+                "/h/.local/state/maqet/log",
+                "user",
+                "/h/.config/maqet",
+            ),
         ),
     ],
 )
 def test_layout(monkeypatch: pytest.MonkeyPatch, uid: int, environment: dict[str, str], expected: Layout) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    for name in ("HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -61,6 +61,7 @@ DEFAULTS: dict[str, Options] = {
         "display": None,
         "extra_args": None,
         "labels": None,
+        "policy": None,
         "wait_for": None,
         "timeout": 60,
         "stop_timeout": 60,

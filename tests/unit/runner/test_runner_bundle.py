@@ -86,7 +86,7 @@ def test_it_says_why_it_does_not_start(tmp_path: pathlib.Path, start: str) -> No
     for folder in ("s/vms/web", "r/web", "l"):
         (tmp_path / folder).mkdir(parents=True)
     arguments = ["--vm", "web", "--state", f"{tmp_path}/s", "--run", f"{tmp_path}/r", "--log", f"{tmp_path}/l"]
-    arguments += ["--scope", "user", "--launch", "word", "--digest", digest]
+    arguments += ["--config", f"{tmp_path}/c", "--scope", "user", "--launch", "word", "--digest", digest]
     done = run(path, *arguments, flags=("-I", "-S") if start == "without libraries" else ("-I",))
     assert done.returncode == 1
     status = json.loads((tmp_path / "r" / "web" / "status.json").read_text())

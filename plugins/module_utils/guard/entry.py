@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may come in: the role of a caller, as the host's policy says it at this moment."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+import typing as t
+from dataclasses import replace
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Verdict
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import Policy
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.roles import role_allows
+
+#: A user that is refused again within so many seconds is counted, not recorded again.
+QUIET = 60.0
+# Users that are counted one by one: one person can have thousands of ids in user namespaces. The rest share an entry.
+_MAX_USERS = 256
+_OTHERS = -2
+
+
+class Source(t.Protocol):
+    """Where the policy comes from: ``policy_file.PolicySource``."""
+
+    path: str
+
+    def current(self) -> Policy:
+        """The policy that holds now."""
+
+
+def by_role(policy: Policy, caller: Caller, command: str) -> Verdict | None:
+    """Why this caller may not ask for the command, whatever its arguments; None if it may.
+
+    A command without a class is left to the judge, who denies it.
+    """
+    klass = class_of(command) if isinstance(command, str) else None
+    if klass is None:
+        return None
+    if policy.problem is not None and klass != "read":
+        remedy = "Correct the file; it is read again at the next command."
+        return Verdict("deny", klass, "policy-unusable", policy.problem, remedy=remedy)
+    role = policy.role_of(-1 if caller.uid is None else caller.uid, caller.groups)
+    if role_allows(role, command, klass):
+        return None
+    if role is None:
+        return Verdict("deny", klass, "no-role", f"user {caller.uid} has no role on this host", remedy=_no_role(caller))
+    reason = f"the role {role.name} does not include {command}, which has the class {klass}"
+    remedy = f"The host's policy can add it: roles: {{{role.name}: {{commands: [{command}]}}}}, or give a higher role."
+    return Verdict("deny", klass, "role", reason, remedy=remedy)
+
+
+def _no_role(caller: Caller) -> str:
+    return f"Its administrator can give one, such as roles: {{viewer: {{users: [{caller.uid}]}}}}."
+
+
+class Entry:
+    """The door of one runner. ``record`` writes down that a caller was turned away, and why."""
+
+    def __init__(self, source: Source, record: t.Callable[[Caller, Verdict], None]) -> None:
+        self._source = source
+        self._record = record
+        self._lock = threading.Lock()
+        #: uid -> (when it was recorded, how many refusals since), the latest last.
+        self._refused: collections.OrderedDict[int, tuple[float, int]] = collections.OrderedDict()
+
+    def demand(self, caller: Caller) -> None:
+        """Nothing for who has a role, whatever it is; MaqetError ``policy_denied``, recorded, for anybody else."""
+        policy = self._source.current()
+        uid = -1 if caller.uid is None else caller.uid
+        if policy.role_of(uid, caller.groups) is not None:
+            return
+        reason = f"user {uid} has no role in {self._source.path}"
+        if policy.problem is not None:
+            reason = f"user {uid} has no role while {policy.problem}"
+        verdict = Verdict("deny", "unknown", "no-role", reason, "warning", _no_role(caller))
+        with self._lock:
+            before = self._noted(uid, time.monotonic())
+        if before is not None:
+            more = f" ({before} refusals since the last record)" if before else ""
+            self._record(caller, replace(verdict, reason=reason + more))
+        raise MaqetError(
+            f"The runner does not talk to you: {reason}. {verdict.remedy}",
+            "policy_denied",
+            decision=verdict.as_dict(),
+            remedy=verdict.remedy,
+            audit=[],
+        )
+
+    def _noted(self, uid: int, now: float) -> int | None:
+        """Count a refusal. How many were not recorded before it, if it is to be recorded itself; else None."""
+        if uid not in self._refused and len(self._refused) >= _MAX_USERS:
+            oldest, (since, _count) = next(iter(self._refused.items()))
+            if now - since < QUIET:
+                uid = _OTHERS
+            else:
+                del self._refused[oldest]
+        since, count = self._refused.get(uid, (now - QUIET, 0))
+        if now - since < QUIET:
+            self._refused[uid] = (since, count + 1)
+            return None
+        self._refused[uid] = (now, 0)
+        self._refused.move_to_end(uid)
+        return count
