@@ -62,6 +62,7 @@ DEFAULTS: dict[str, Options] = {
         "agent": None,
         "extra_args": None,
         "labels": None,
+        "policy": None,
         "wait_for": None,
         "timeout": 60,
         "stop_timeout": 60,
