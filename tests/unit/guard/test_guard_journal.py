@@ -65,6 +65,7 @@ def test_an_appended_record_is_told(log: AuditLog, receiver: socket.socket) -> N
         "QMP_VM": "web1",
         "QMP_UUID": "u-u-i-d",
         "QMP_DECISION": "allow",
+        "QMP_ROLE": "admin",
         "QMP_PHASE": "intent",
         "QMP_VIA": "ipc",
         "QMP_MODE": "enforce",
