@@ -106,7 +106,8 @@ def _record_refusal(
         if not os.path.exists(path):
             return []
         gate = Gate(VmIdentity(params["vm"]), Scope(), AuditLog(path), "module")
-        gate.admit([Request(item["command"], {}) for item in items], myself(dict(context)), params["reason"])
+        reason = redact_error(params["reason"], shown(params)[1])
+        gate.admit([Request(item["command"], {}) for item in items], myself(dict(context)), reason)
     except MaqetError as error:
         return list(error.details.get("audit", []))
     return []
