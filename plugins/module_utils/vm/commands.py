@@ -119,7 +119,8 @@ def _record_refusal(
         if not os.path.exists(path):
             return []
         gate = Gate(VmIdentity(params["vm"]), Scope(params["vm"]), AuditLog(path), "module")
-        asker = Asker(myself(dict(context)), params["reason"])
+        reason = redact_error(params["reason"], shown(params)[1])
+        asker = Asker(myself(dict(context)), reason)
         gate.admit([Request(item["command"], {}) for item in items], asker)
     except MaqetError as error:
         return list(error.details.get("audit", []))

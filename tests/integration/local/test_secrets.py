@@ -189,13 +189,14 @@ def tasks(name: str, secrets: Secrets, control: str) -> list[Result]:
     for dress in ("control", "NUL"):
         for case in ("set_password", "list", "human monitor", "misspelt command"):
             made.append({"vm": name, "reason": control, **secrets.fill(CASES[case], f"{case} {dress}", dress)})
-    plays: list[Result] = [
-        {"maqet.qemu.maqet_qmp": options, "name": f"{control} {n}"} for n, options in enumerate(made)
-    ]
     later = secrets.fill({"vm": name, **CASES["set_password"]}, "async", "quotes")
-    plays.append({"maqet.qemu.maqet_qmp": later, "name": "async", "async": 60, "poll": 0, "register": "job"})
     wait = {"ansible.builtin.async_status": {"jid": "{{ job.ansible_job_id }}"}, "name": "wait", "register": "done"}
-    plays.append({**wait, "until": "done is finished", "retries": 60, "delay": 1})
+    plays: list[Result] = [
+        # First, for Ansible's wrapper of it removes its own files some seconds after the job has ended.
+        {"maqet.qemu.maqet_qmp": later, "name": "async", "async": 60, "poll": 0, "register": "job"},
+        {**wait, "until": "done is finished", "retries": 60, "delay": 1},
+    ]
+    plays += [{"maqet.qemu.maqet_qmp": options, "name": f"{control} {n}"} for n, options in enumerate(made)]
     return [{**each, "ignore_errors": True} for each in plays]
 
 
