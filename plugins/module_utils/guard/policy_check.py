@@ -10,10 +10,11 @@ import re
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import agent_commands
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.addresses import parse_address
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import CLASS_OF, CLASSES
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import CLASS_OF
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import shown
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_schema import KINDS, Key
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_schema import ALL_CLASSES, KINDS, Key
 
 #: Items of a list and keys of a map at most: every command is measured against all of them.
 MAX_ITEMS = 4096
@@ -196,20 +197,22 @@ def _account(what: str) -> t.Callable[[str, t.Any], t.Union[str, int]]:
 
 def _command(where: str, value: t.Any) -> str:
     name = text(where, value, KINDS["command"])
-    if name not in CLASS_OF:
+    known = {**CLASS_OF, **agent_commands.CLASS_OF}
+    if name not in known:
         raise wrong(
             where,
             value,
             "is no command that this release has classified",
-            f"{_did_you_mean(name, CLASS_OF)}Commands without a class are denied, whatever a policy says.",
+            f"{_did_you_mean(name, known)}Commands without a class are denied, whatever a policy says.",
         )
     return name
 
 
 def _class(where: str, value: t.Any) -> str:
     name = text(where, value, KINDS["class"])
-    if name not in CLASSES:
-        raise wrong(where, value, "is no class", f"{_did_you_mean(name, CLASSES)}Known are: {', '.join(CLASSES)}.")
+    if name not in ALL_CLASSES:
+        hint = _did_you_mean(name, ALL_CLASSES)
+        raise wrong(where, value, "is no class", f"{hint}Known are: {', '.join(ALL_CLASSES)}.")
     return name
 
 

@@ -7,7 +7,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import agent_commands
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import CLASSES
+
+#: Of QMP commands, and of the guest agent's.
+ALL_CLASSES: t.Final = (*CLASSES, *(name for name in agent_commands.CLASSES if name not in CLASSES))
 
 #: The only version of the file's form so far.
 VERSION: t.Final = 1
@@ -31,8 +35,8 @@ KINDS: t.Final[dict[str, str]] = {
     "device",
     "user": "a user's name or number",
     "group": "a group's name or number",
-    "command": "the name of a QMP command that this release has classified",
-    "class": f"one of the classes {', '.join(CLASSES)}",
+    "command": "the name of a command of QMP or of the guest agent that this release has classified",
+    "class": f"one of the classes {', '.join(ALL_CLASSES)}",
     "glob": "a VM's name, in which `*`, `?` and `[...]` match as in a shell",
     "argument": "an argument's path with `[]` for the items of a list, such as `channels[].addr.host`",
     "value": "a text (`*` stands for any characters, but never in what QEMU would run), a number, `FIRST..LAST` for a "

@@ -13,6 +13,7 @@ of levels. Treatments (``redact.py`` carries them out):
 ``count``        only the number of its items is left (typed keys)
 ``exec``         what is before ``exec:`` is left
 ``words``        the first word is left
+``tally``        as count, and not masked elsewhere either
 ``fingerprint``  replaced by the fingerprint of the ssh key that it is
 ===============  ==========================================================================
 """
@@ -32,18 +33,6 @@ _OBJECT_TYPES = """
     pr-manager-helper qtest rng-builtin rng-egd rng-random s390-pv-guest secret secret_keyring sev-guest
     sev-snp-guest tdx-guest thread-context throttle-group tls-cipher-suites tls-creds-anon tls-creds-psk
     tls-creds-x509 x-remote-object x-vfio-user-server
-"""
-
-_AGENT = """
-    guest-sync guest-sync-delimited guest-ping guest-info guest-get-time guest-set-time guest-shutdown
-    guest-file-open guest-file-close guest-file-read guest-file-write guest-file-seek guest-file-flush
-    guest-fsfreeze-status guest-fsfreeze-freeze guest-fsfreeze-freeze-list guest-fsfreeze-thaw guest-fstrim
-    guest-suspend-disk guest-suspend-ram guest-suspend-hybrid guest-network-get-interfaces
-    guest-network-get-route guest-get-vcpus guest-set-vcpus guest-get-disks guest-get-fsinfo
-    guest-set-user-password guest-get-memory-blocks guest-set-memory-blocks guest-get-memory-block-info
-    guest-exec guest-exec-status guest-get-host-name guest-get-users guest-get-timezone guest-get-osinfo
-    guest-get-devices guest-ssh-get-authorized-keys guest-ssh-add-authorized-keys
-    guest-ssh-remove-authorized-keys guest-get-diskstats guest-get-cpustats guest-get-load
 """
 
 _URI: Rules = (("uri", "exec"), ("channels.[].addr.args.[]", "value"))
@@ -70,8 +59,9 @@ ARGUMENTS: t.Final[dict[str, Rules]] = {
     "inject-ghes-v2-error": (("cper", "value"),),
     # The guest agent's own.
     "guest-set-user-password": (("password", "secret64"),),
-    "guest-exec": (("arg", "value"), ("env", "value"), ("input-data", "secret64")),
-    "guest-file-write": (("buf-b64", "secret64"),),
+    # Counted, not masked elsewhere: every result that holds a word of them would be.
+    "guest-exec": (("arg", "tally"), ("env", "tally"), ("input-data", "tally")),
+    "guest-file-write": (("buf-b64", "tally"),),
     "guest-ssh-add-authorized-keys": _KEYS,
     "guest-ssh-remove-authorized-keys": _KEYS,
 }
@@ -97,9 +87,6 @@ EVERY_STRING: t.Final[Rules] = (*EVERYWHERE, ("**", "string"))
 
 #: Types of object-add whose fields are known to hold no secret (``secret`` itself: its data).
 OBJECT_TYPES: t.Final = frozenset(_OBJECT_TYPES.split())
-
-#: Commands of the guest agent that somebody has looked at.
-AGENT: t.Final = frozenset(_AGENT.split())
 
 #: Commands of the human monitor whose last word is a password.
 HMP_PASSWORD: t.Final = frozenset({"set_password", "change", "change_vnc_password", "block_passwd"})

@@ -12,11 +12,11 @@ import json
 import re
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.agent_commands import CLASS_OF as AGENT
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import MAX_DEPTH, canonical
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import CLASS_OF
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact_rules import (
-    AGENT,
     ARGUMENTS,
     EVERY_STRING,
     EVERYWHERE,
@@ -159,9 +159,9 @@ class Sweep:
             self._hide(str(value) if isinstance(value, int) and not isinstance(value, bool) else value, 1)
             for part in re.split(r";\s*", value) if isinstance(value, str) else ():
                 self._hide(part.partition("=")[2], MIN_INCIDENTAL)  # a cookie: its name is known to all
-        else:
+        elif how != "tally":
             self._hide(value, MIN_INCIDENTAL)
-        return True, self._mark(value, how != "count")
+        return True, self._mark(value, how not in ("count", "tally"))
 
     def _mark(self, value: t.Any, with_mac: bool = True) -> dict[str, t.Any]:
         """What stands in the place of a removed value."""

@@ -14,6 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Context, VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.tests.unit.guard.schemas import schema
 
 #: Every record has these, known or null.
 ALWAYS = """
@@ -92,10 +93,10 @@ def test_a_result_repeats_its_intent_and_adds_the_outcome() -> None:
 
 def test_a_denial_is_one_record() -> None:
     request = Request("migrate", {"uri": "exec:curl evil-evil"}, True)
-    made = record.denial(request, judge(request, Scope()), context())
+    made = record.denial(request, judge(request, Scope("web1", None, schema("7.2"))), context())
     assert sorted(made) == sorted([*ALWAYS, "res", "error"])
     assert (made["phase"], made["decision"], made["res"], made["consent"]) == ("deny", "deny", "failed", True)
-    assert made["policy"]["rule"] == "argument-rules"
+    assert made["policy"]["rule"] == "field-uri-exec"
     assert made["args"] == {"uri": "exec:<redacted:14>"} and made["redacted"] == ["uri"]
     assert b"evil" not in canonical(made)
 

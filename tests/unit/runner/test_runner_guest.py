@@ -10,11 +10,11 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import guest as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.guest import GuestDesk

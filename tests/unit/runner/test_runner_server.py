@@ -13,10 +13,10 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import server as room
