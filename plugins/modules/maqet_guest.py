@@ -18,8 +18,8 @@ description:
   - Every command is judged on the host before it is sent, and leaves an audit record, by the same guard and in the same
     log as with M(maqet.qemu.maqet_qmp). The runner of the VM holds the agent's port, so there is no other way to it.
   - What the guest answers is untrusted. It is limited in size and time and must be strict JSON; bytes that are no UTF-8
-    are replaced. Ansible never treats a module's result as a template, and it should not be made one in other ways,
-    for instance with C(set_fact) and C(lookup('template')).
+    are replaced. Ansible itself never treats a module's result as a template. Take the same care where you put it into
+    a file, a command line or a template of your own.
   - The VM needs O(maqet.qemu.maqet_vm#module:agent=true), and its guest the agent.
 extends_documentation_fragment:
   - maqet.qemu.attributes

@@ -181,10 +181,10 @@ class _Chain:
             self.start = seq
             if seq > 1 and (self.complete or (self.witness is not None and int(self.witness["seq"]) < seq)):
                 return f"the log begins with record {seq}: the files with the records before it are gone"
-        self.seq, self.hash = seq, digest
-        self.records += 1
         if self.witness is not None and self.witness.get("seq") == seq and self.witness.get("hash") != digest:
             return f"record {seq} is not the one that the witness saw: the log was rewritten"
+        self.seq, self.hash = seq, digest
+        self.records += 1
         return None
 
     def _bad(self, problem: str, line: int) -> None:

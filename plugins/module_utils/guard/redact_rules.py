@@ -66,6 +66,32 @@ ARGUMENTS: t.Final[dict[str, Rules]] = {
     "guest-ssh-remove-authorized-keys": _KEYS,
 }
 
+#: Arguments that hold no secret, of commands that carry one: under any other name (a misspelt ``password``, say)
+#: every string is removed. ``object-add secret`` stands for that type of object.
+PLAIN: t.Final[dict[str, frozenset[str]]] = {
+    name: frozenset(words.split())
+    for name, words in {
+        "set_password": "protocol connected display",
+        "change-vnc-password": "",
+        "block_passwd": "device node-name",
+        "change": "device target",
+        "sev-inject-launch-secret": "gpa",
+        "human-monitor-command": "cpu-index",
+        "qom-set": "path property",
+        "send-key": "hold-time",
+        "input-send-event": "device head",
+        "ringbuf-write": "device format",
+        "inject-ghes-v2-error": "",
+        "object-add secret": "id qom-type format keyid iv file",
+        "object-add": "id qom-type",
+        "guest-set-user-password": "username crypted",
+        "guest-exec": "path capture-output",
+        "guest-file-write": "handle count",
+        "guest-ssh-add-authorized-keys": "username reset",
+        "guest-ssh-remove-authorized-keys": "username",
+    }.items()
+}
+
 #: Command -> rules for what its reply holds under "return"; an empty path is all of it.
 REPLIES: t.Final[dict[str, Rules]] = {
     "qom-get": (("", "value"),),

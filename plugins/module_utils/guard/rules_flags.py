@@ -148,9 +148,9 @@ def _cpu_model(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool
     """QEMU makes a processor to answer, and sets whatever properties it is given: ``realized`` plugs it in."""
     for where, model in arguments.items():
         props = model.get("props") if isinstance(model, dict) else None
-        for name in props if isinstance(props, dict) else ():
-            if not _CPU_FEATURE.fullmatch(str(name)) or name in _CPU_PLACE or isinstance(props[name], (dict, list)):
-                return _deny(f"{where}.props.{quoted(name)[1:-1]}", props[name], "is no feature of a processor")
+        for name, value in props.items() if isinstance(props, dict) else ():
+            if not _CPU_FEATURE.fullmatch(str(name)) or name in _CPU_PLACE or isinstance(value, (dict, list)):
+                return _deny(f"{where}.props.{quoted(name)[1:-1]}", value, "is no feature of a processor")
     return None
 
 

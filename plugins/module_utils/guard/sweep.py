@@ -23,6 +23,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact_rules impo
     HMP_PASSWORD,
     HMP_PLAIN,
     OBJECT_TYPES,
+    PLAIN,
     Rules,
 )
 
@@ -78,11 +79,13 @@ class Sweep:
         elif command == "transaction" and not where:
             return self._transaction(arguments)
         elif command == "object-add" and kind == "secret":
-            rules += (("**.data", "secret"),)
+            return self._only("object-add secret", arguments, (("**.data", "secret"), *rules), where)
         elif command == "object-add" and not (isinstance(kind, str) and kind in OBJECT_TYPES):
-            return self._unknown_object(arguments, where)
+            return self._only(command, arguments, rules, where)  # of a type that nobody has looked at
         elif command in ARGUMENTS:
-            rules += ARGUMENTS[command]
+            rules = ARGUMENTS[command] + rules
+            if command in PLAIN:
+                return self._only(command, arguments, rules, where)
         elif (command not in CLASS_OF and command not in AGENT) or command == "transaction":
             rules = EVERY_STRING
         return self.value(arguments, (), split(rules), where)
@@ -108,13 +111,14 @@ class Sweep:
                     clean[key].append(self.value(action, (), rest, where))
         return clean
 
-    def _unknown_object(self, arguments: dict[str, t.Any], where: str) -> dict[str, t.Any]:
-        """object-add of a type that nobody has looked at: all strings go but its name and type."""
-        kept, other = split(EVERYWHERE), split(EVERY_STRING)
-        return {
-            key: self.value(value, (), kept if key in ("id", "qom-type") else other, _join(where, key))
-            for key, value in arguments.items()
-        }
+    def _only(self, what: str, arguments: dict[str, t.Any], rules: Rules, where: str) -> dict[str, t.Any]:
+        """What ``rules`` or ``PLAIN`` name goes by ``rules``; of all the rest every string goes."""
+        known = PLAIN[what] | {path.split(".")[0] for path, _how in rules}
+        clean: dict[str, t.Any] = {}
+        for key, value in arguments.items():
+            by = split(rules if key in known else rules + EVERY_STRING)
+            clean[key] = self.value(value, tuple(str(key).split(".")), by, _join(where, key))
+        return clean
 
     def value(self, value: t.Any, path: tuple[str, ...], rules: Split, where: str) -> t.Any:
         """A clean copy of ``value``, which stands at ``path`` for the rules and at ``where`` for people."""

@@ -45,7 +45,7 @@ def test_a_runner_that_is_killed_leaves_an_orphan(local: Local, name: str, heir:
     """kill -9 between intent and result: whoever writes next says that the outcome is not known."""
     _started, intent = kill_between(local, name)
     if heir == "runner":
-        next_one = local.vm(name, state="restarted", **FORCE)
+        next_one = local.run({"maqet_vm": {"name": name, "state": "restarted", **FORCE}})[0]
     else:
         next_one = local.qmp(name, command="query-status", mode="direct")
     assert not next_one["failed"], next_one

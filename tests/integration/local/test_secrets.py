@@ -189,7 +189,9 @@ def tasks(name: str, secrets: Secrets, control: str) -> list[Result]:
     for dress in ("control", "NUL"):
         for case in ("set_password", "list", "human monitor", "misspelt command"):
             made.append({"vm": name, "reason": control, **secrets.fill(CASES[case], f"{case} {dress}", dress)})
-    plays = [{"maqet.qemu.maqet_qmp": options, "name": f"{control} {n}"} for n, options in enumerate(made)]
+    plays: list[Result] = [
+        {"maqet.qemu.maqet_qmp": options, "name": f"{control} {n}"} for n, options in enumerate(made)
+    ]
     later = secrets.fill({"vm": name, **CASES["set_password"]}, "async", "quotes")
     plays.append({"maqet.qemu.maqet_qmp": later, "name": "async", "async": 60, "poll": 0, "register": "job"})
     wait = {"ansible.builtin.async_status": {"jid": "{{ job.ansible_job_id }}"}, "name": "wait", "register": "done"}

@@ -8,7 +8,7 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.maqet.qemu.plugins.module_utils.guard import record
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import moment, record
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import Request, judge
@@ -146,15 +146,15 @@ def test_large_arguments_leave_their_length_and_digest() -> None:
 
 
 def test_identifiers_sort_by_time_and_never_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = [record.ulid() for _number in range(500)]
+    made = [moment.ulid() for _number in range(500)]
     assert len(set(made)) == 500
     assert all(re.fullmatch(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", each) for each in made)
     ticks = iter([1_000_000_000_000_000_000, 1_000_000_000_001_000_000, 1_900_000_000_000_000_000])
     monkeypatch.setattr(time, "time_ns", lambda: next(ticks))
-    ordered = [record.ulid() for _number in range(3)]
+    ordered = [moment.ulid() for _number in range(3)]
     assert ordered == sorted(ordered) and len({each[:10] for each in ordered}) == 3
 
 
 def test_the_clock_in_utc_with_microseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_738_318_272_000_456_789)
-    assert record.stamp()["time"] == "2025-01-31T10:11:12.000456Z"
+    assert moment.stamp()["time"] == "2025-01-31T10:11:12.000456Z"

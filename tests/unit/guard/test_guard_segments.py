@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import log as log_module
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import segments
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.canonical import canonical
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import Report, read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog, chain_hash
 from hypothesis import given
@@ -236,7 +237,7 @@ def edit(lines: list[bytes], index: int, how: str) -> None:
     elif how == "forge":
         record["op"] = "forged"
         record["hash"] = chain_hash(record["prev"], record)
-        lines[index] = log_module.canonical(record) + b"\n"
+        lines[index] = canonical(record) + b"\n"
     elif how == "cut":
         lines[index] = lines[index][: len(lines[index]) // 2]
         del lines[index + 1 :]

@@ -78,6 +78,9 @@ def test_the_option() -> None:
     digest = "0123456789abcdef" * 4
     assert checked({"seq": 7, "hash": digest, "op": "quit"}) == {"seq": 7, "hash": digest}
     assert checked({"seq": "7", "hash": digest}) == {"seq": 7, "hash": digest}
-    for wrong in (None, {}, {"seq": 0, "hash": digest}, {"seq": True, "hash": digest}, {"seq": 1, "hash": "x"}, []):
+    wrongs: tuple[t.Any, ...] = (
+        None, {}, [], {"seq": 0, "hash": digest}, {"seq": True, "hash": digest}, {"seq": 1, "hash": "x"},
+    )  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(MaqetError, match=r"witness: .*Give 'seq' and 'hash'"):
             checked(wrong)
