@@ -160,7 +160,10 @@ FILENAMES = (
         (
             Step("transaction", {"actions": [{"type": "quit", "data": {}}]}),
             Step("transaction", {"actions": [{"type": "human-monitor-command", "data": {"command-line": "info"}}]}),
-            Step("transaction", {"actions": [{"type": "set_password", "data": {"protocol": "vnc", "password": "x"}}]}),
+            Step(
+                "transaction",
+                {"actions": [{"type": "set_password", "data": {"protocol": "vnc", "password": "correct horse"}}]},
+            ),
             Step("transaction", {"actions": [{"type": "transaction", "data": {"actions": []}}]}),
         ),
         "QEMU refuses them too",

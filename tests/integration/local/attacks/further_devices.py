@@ -321,7 +321,8 @@ RUNNER = (
         "block_resize.size",
         "block_resize",
         {"node-name": "disk-d0", "size": 512},
-        reaches("shrink", "Shrink"),
+        reaches("hrink"),
+        consent=True,
     ),
     one(
         "u-shrink-to-nothing",
@@ -329,5 +330,6 @@ RUNNER = (
         "block_resize",
         {"node-name": "disk-d0", "size": 0},
         reaches("hrink"),
+        consent=True,
     ),
 )

@@ -52,10 +52,14 @@ class Target:
 
     def place_of(self, attack: Attack) -> Place:
         """A victim's folder for each attack; the other places are the VM's own."""
-        victim = self.place.victim / attack.name
-        victim.mkdir(exist_ok=True)
-        victim.chmod(0o777)
-        return dataclasses.replace(self.place, victim=victim)
+        return dataclasses.replace(self.place, victim=self.place.victim / attack.name)
+
+    def prepare(self, attack: Attack) -> t.Callable[[], None] | None:
+        """Make what the attack needs; returns what undoes it."""
+        place = self.place_of(attack)
+        place.victim.mkdir()
+        place.victim.chmod(0o777)
+        return attack.prepare(place) if attack.prepare else None
 
     def task(self, attack: Attack, step: Step, mode: str, consent: bool) -> Result:
         """One step as a task."""
@@ -120,9 +124,9 @@ def complaint(attack: Attack, step: Step, result: Result) -> str | None:
         return f"{attack.name}: {step.command} left the records {phases}"
     decision = result.get("decision") or {}
     missing = [key for key in ("rule", "reason", "remedy") if not decision.get(key)]
-    if decision.get("decision") != "deny" or missing:
+    if result["error_code"] != "invalid_command" and (decision.get("decision") != "deny" or missing):
         return f"{attack.name}: {step.command}: the verdict lacks {missing}: {decision}"
-    said = f"{decision['rule']} {decision['reason']} {result['msg']}".lower()
+    said = f"{decision.get('rule')} {result['msg']}".lower()
     if attack.blames and not any(word.lower() in said for word in attack.blames.split()):
         return f"{attack.name}: {step.command}: the reason says nothing of {attack.blames!r}: {result['msg']}"
     return None

@@ -36,7 +36,7 @@ def target(
     root = Path("/var/tmp", f"mq-{name}")  # where others may enter, unlike pytest's folders
     place = place_at(root, Path(facts["home"]), Path(facts["output"]))
     aim = Target(local, name, facts, place)
-    undo = [end for a in ATTACKS if a.prepare and (end := a.prepare(aim.place_of(a))) is not None]
+    undo = [end for attack in ATTACKS if (end := aim.prepare(attack)) is not None]
     yield aim, request.param
     for end in undo:
         end()
