@@ -16,7 +16,6 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_schema import ALL_CLASSES
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import (
     BUILTIN,
     Layer,
@@ -25,6 +24,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import (
     tighten,
     unusable,
 )
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_schema import ALL_CLASSES
 
 #: Bytes of a policy file.
 MAX_SIZE = 256 * 1024
