@@ -279,3 +279,6 @@ _RULES: t.Final[dict[str, t.Callable[[_Arguments, Case, t.Callable[[str], bool]]
     "query-cpu-model-expansion": _cpu_model,
     "trace-event-set-state": _trace,
 }
+
+#: Commands that these rules look at.
+COMMANDS: t.Final = frozenset(_RULES)
