@@ -294,7 +294,33 @@ def unit(session: nox.Session) -> None:
     session.run("pytest", "tests/unit", *session.posargs, external=True)
 
 
+# What each of two processes runs, side by side: most of the time a test waits for Ansible, on one core.
+SHARDS = {
+    "here": ["tests/integration/local", "--ignore", "tests/integration/local/attacks"],
+    "attacks and hosts": ["tests/integration/local/attacks", "tests/integration/hosts"],
+}
+
+
 @nox.session
 def integration(session: nox.Session) -> None:
     """Tests that drive real QEMU through Ansible, here and on hosts in systemd-nspawn."""
-    session.run("pytest", "tests/integration", *session.posargs, external=True)
+    if session.posargs:
+        session.run("pytest", "tests/integration", *session.posargs, external=True)
+        return
+    logs = {name: DEV / "log" / f"integration-{number}.log" for number, name in enumerate(SHARDS)}
+    running = {}
+    for name, arguments in SHARDS.items():
+        logs[name].parent.mkdir(parents=True, exist_ok=True)
+        with logs[name].open("wb") as log:
+            argv = [sys.executable, "-m", "pytest", "-o", f"cache_dir={DEV / 'pytest' / name[:4]}", *arguments]
+            running[name] = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    failed = [name for name, process in running.items() if process.wait() != 0]
+    for name, log in logs.items():
+        print(f"----- integration tests: {name}", flush=True)
+        print(log.read_text("utf-8", "replace"), flush=True)
+    last = "; ".join(
+        f"{name}: {logs[name].read_text('utf-8', 'replace').splitlines()[-1].strip('= ')}" for name in logs
+    )
+    closing(f"integration: {last}")
+    if failed:
+        session.error(f"not content: {', '.join(failed)}")
