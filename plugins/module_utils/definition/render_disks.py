@@ -31,10 +31,11 @@ class Source:
     device: bool = False
     backing: tuple[Source, ...] = ()
 
-    def file_node(self, readonly: bool) -> dict[str, t.Any]:
+    def file_node(self, readonly: bool, name: t.Optional[str] = None) -> dict[str, t.Any]:
         """The node below the format: what it reads and writes."""
+        named = {} if name is None else {"node-name": name}
         kind = "host_device" if self.device else "file"
-        return {"driver": kind, "filename": self.filename, "read-only": readonly}
+        return {"driver": kind, **named, "filename": self.filename, "read-only": readonly}
 
 
 def node_name(disk: str) -> str:
@@ -79,7 +80,7 @@ def _controllers(interfaces: t.Collection[str]) -> list[str]:
 def _nodes(disk: t.Mapping[str, t.Any], source: Source) -> list[str]:
     node = node_name(disk["name"])
     readonly = disk["readonly"]
-    file_node = {"node-name": f"{node}-file", **source.file_node(readonly)}
+    file_node = source.file_node(readonly, f"{node}-file")
     format_node = {"driver": source.driver, "node-name": node, "file": f"{node}-file", "read-only": readonly}
     if source.backing:
         format_node["backing"] = _below(source.backing)

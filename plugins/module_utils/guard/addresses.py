@@ -106,9 +106,11 @@ def _same_host(pattern: str, host: str) -> bool:
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host)
+        found = ipaddress.ip_address(host)
     except ValueError:
         return None
+    # "127.0.0.010" is 127.0.0.8 to inet_aton(3), and 127.0.0.10 to Python before 3.9.5.
+    return None if found.version == 4 and str(found) != host else found
 
 
 def _port(port: t.Union[int, str, None]) -> int:

@@ -18,6 +18,8 @@ _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 # What these begin is run, taken over or parsed as a whole tree of options, so no pattern may stand for it.
 _NEVER_BY_PATTERN = ("exec:", "fd:", "json:")
+# A node's name where the policy speaks of the node's options must not pass for one of these.
+_ANOTHER_KIND: t.Final = object()
 
 
 def dotted(where: str) -> str:
@@ -62,12 +64,12 @@ def unmet(conditions: Conditions, arguments: t.Mapping[str, t.Any]) -> tuple[str
 
 
 def _found(value: t.Any, parts: t.Sequence[str], where: str) -> t.Iterator[tuple[str, t.Any]]:
-    """All that a path leads to. Where it leads to another kind of thing than it says, that thing itself."""
+    """All that a path leads to. Where it leads to another kind of thing than it says, what no value ever matches."""
     if not parts:
         yield where, value
         return
     if not isinstance(value, dict):
-        yield where, value
+        yield where, _ANOTHER_KIND
         return
     name, brackets, _rest = parts[0].partition("[")
     if name in value:
@@ -82,7 +84,7 @@ def _items(value: t.Any, depth: int, parts: t.Sequence[str], where: str) -> t.It
         for index, item in enumerate(value):
             yield from _items(item, depth - 1, parts, f"{where}[{index}]")
     else:
-        yield where, value
+        yield where, _ANOTHER_KIND
 
 
 def _number_matches(wanted: t.Any, value: t.Any) -> bool:

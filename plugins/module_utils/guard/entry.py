@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import threading
 import time
 import typing as t
@@ -12,9 +13,7 @@ from dataclasses import replace
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import Policy
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.roles import role_allows
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Verdict
 
 #: A user that is refused again within so many seconds is counted, not recorded again.
@@ -31,27 +30,6 @@ class Source(t.Protocol):
 
     def current(self) -> Policy:
         """The policy that holds now."""
-
-
-def by_role(policy: Policy, caller: Caller, command: str) -> Verdict | None:
-    """Why this caller may not ask for the command, whatever its arguments; None if it may.
-
-    A command without a class is left to the judge, who denies it.
-    """
-    klass = class_of(command) if isinstance(command, str) else None
-    if klass is None:
-        return None
-    if policy.problem is not None and klass != "read":
-        remedy = "Correct the file; it is read again at the next command."
-        return Verdict("deny", klass, "policy-unusable", policy.problem, remedy=remedy)
-    role = policy.role_of(-1 if caller.uid is None else caller.uid, caller.groups)
-    if role_allows(role, command, klass):
-        return None
-    if role is None:
-        return Verdict("deny", klass, "no-role", f"user {caller.uid} has no role on this host", remedy=_no_role(caller))
-    reason = f"the role {role.name} does not include {command}, which has the class {klass}"
-    remedy = f"The host's policy can add it: roles: {{{role.name}: {{commands: [{command}]}}}}, or give a higher role."
-    return Verdict("deny", klass, "role", reason, remedy=remedy)
 
 
 def _no_role(caller: Caller) -> str:
@@ -99,7 +77,7 @@ class Entry:
                 uid = _OTHERS
             else:
                 del self._refused[oldest]
-        since, count = self._refused.get(uid, (now - QUIET, 0))
+        since, count = self._refused.get(uid, (-math.inf, 0))
         if now - since < QUIET:
             self._refused[uid] = (since, count + 1)
             return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import grp
 import hashlib
 import json
+import math
 import os
 import pwd
 import stat
@@ -15,7 +16,6 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import CLASSES
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import (
     BUILTIN,
     Layer,
@@ -24,6 +24,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import (
     tighten,
     unusable,
 )
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_schema import ALL_CLASSES
 
 #: Bytes of a policy file.
 MAX_SIZE = 256 * 1024
@@ -33,10 +34,15 @@ _SETTLED = 100_000_000
 # What a stat says that must be the same for the content to be the same.
 _Stamp = t.Optional[t.Tuple[int, ...]]
 _FILE_STAMP = 8
+# Names in the policy become numbers when it is read, so it is read again when one of these has changed.
+_ACCOUNTS = ("/etc/passwd", "/etc/group")
+# Other sources of accounts (LDAP) have no file to look at. Names that are not known are looked up again after so
+# many seconds: at boot such a source may be late.
+_UNKNOWN_NAMES = 10.0
 
 
 class PolicySource:
-    """The host's policy as it is now. Each look costs two stats; the file is read only when they differ."""
+    """The host's policy as it is now. Each look costs four stats; the file is read only when they differ."""
 
     def __init__(
         self, path: str, load_yaml: t.Callable[[bytes], t.Any], told: t.Callable[[Policy], None] | None = None
@@ -49,17 +55,20 @@ class PolicySource:
         self._told = told
         self._last: Policy | None = None
         self._load = load_yaml
-        self._known: tuple[tuple[_Stamp, _Stamp], Policy] | None = None
+        #: What was seen, what it meant, and until when (time.monotonic).
+        self._known: tuple[tuple[_Stamp, ...], Policy, float] | None = None
 
     def current(self) -> Policy:
         """The policy that holds now. Never raises: a file that cannot be used is a policy with a ``problem``."""
-        found = (_stamp(os.path.dirname(self.path), folder=True), _stamp(self.path))
+        looked = time.time_ns()
+        found = (_stamp(os.path.dirname(self.path), folder=True), *map(_stamp, (self.path, *_ACCOUNTS)))
         known = self._known
-        if known is not None and known[0] == found:
+        if known is not None and known[0] == found and time.monotonic() < known[2]:
             return known[1]
         policy = self._read().owned_by(os.geteuid())
         # What was read may be newer than what was looked at, never older: then the next look differs again.
-        self._known = (found, policy) if _settled(found) else None
+        until = time.monotonic() + _UNKNOWN_NAMES if policy.warnings else math.inf
+        self._known = (found, policy, until) if _settled(found, looked) else None
         if self._told is not None and policy != self._last:
             self._told(policy)
         self._last = policy
@@ -84,16 +93,21 @@ class VmPolicySource:
     def __init__(self, definition: str) -> None:
         """``definition``: path of the VM's definition.json."""
         self._path = definition
+        #: What was seen (None: it may have changed since), and what it meant.
         self._known: tuple[_Stamp, Layer | None] | None = None
 
     def current(self) -> Layer | None:
         """The VM's layer, or None: it says nothing. A definition that is damaged leaves nothing but ``read``."""
+        looked = time.time_ns()
         found = _stamp(self._path)
         known = self._known
         if known is not None and (known[0] == found or found is None):
             return known[1]  # a definition that is gone while its VM runs has not been widened by that
-        layer = self._read()
-        self._known = (found, layer) if _settled((found,)) else None
+        try:
+            layer = self._read()
+        except FileNotFoundError:  # gone since we looked, or it was never there
+            return known[1] if known is not None else None
+        self._known = (found if _settled((found,), looked) else None, layer)
         return layer
 
     def _read(self) -> Layer | None:
@@ -102,9 +116,9 @@ class VmPolicySource:
                 policy = json.load(file)["intent"].get("policy")
             return tighten("vm", policy) if policy is not None else None
         except FileNotFoundError:
-            return None
+            raise
         except (OSError, MaqetError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            closed = {klass: "deny" for klass in CLASSES if klass != "read"}
+            closed = {klass: "deny" for klass in ALL_CLASSES if klass != "read"}
             return replace(Layer("vm"), classes=closed, consent=False)
 
 
@@ -122,10 +136,9 @@ def _stamp(path: str, folder: bool = False) -> _Stamp:
     return safe if folder else (*safe, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _settled(stamps: t.Iterable[_Stamp]) -> bool:
-    """Whether a later change cannot leave the same stamps; those of folders have no times."""
-    now = time.time_ns()
-    return all(now - stamp[-1] > _SETTLED for stamp in stamps if stamp is not None and len(stamp) == _FILE_STAMP)
+def _settled(stamps: t.Iterable[_Stamp], looked: int) -> bool:
+    """Whether no change after ``looked`` (time.time_ns) can leave the same stamps; those of folders have no times."""
+    return all(looked - stamp[-1] > _SETTLED for stamp in stamps if stamp is not None and len(stamp) == _FILE_STAMP)
 
 
 def _trusted(path: str) -> bytes | None:
@@ -138,18 +151,23 @@ def _trusted(path: str) -> bytes | None:
         above = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise ValueError(f"{os.path.dirname(path)} is no folder, or a symbolic link. Put the folder there") from None
     try:
         _safe(os.path.dirname(path), os.fstat(above))
         try:  # O_NONBLOCK: the open of a FIFO must not wait for a writer
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=above)
         except FileNotFoundError:
             return None
-        with os.fdopen(fd, "rb") as file:
+        try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 raise ValueError(f"{path} is no regular file. Put a file there")
             _safe(path, found)
-            data = file.read(MAX_SIZE + 1)
+            with os.fdopen(fd, "rb", closefd=False) as file:  # of a folder it would fail and leave it open
+                data = file.read(MAX_SIZE + 1)
+        finally:
+            os.close(fd)
     except OSError as error:
         if os.path.islink(path):
             raise ValueError(f"{path} is a symbolic link. Put the file itself there") from None

@@ -46,12 +46,13 @@ def _elsewhere(python: str, data: bytes) -> t.Any:
         )
         answer = json.loads(done.stdout)
         problem = answer.get("error")
-    except (OSError, subprocess.SubprocessError, ValueError, AttributeError) as error:
+        value = answer["value"] if problem is None else None
+    except (OSError, subprocess.SubprocessError, ValueError, AttributeError, KeyError) as error:
         words = getattr(error, "stderr", None) or str(error).encode("utf-8", "replace")
         raise ValueError(f"{python} did not read it: {words.decode('utf-8', 'replace').strip()[-300:]}") from None
     if problem is not None:
         raise ValueError(str(problem))
-    return answer["value"]
+    return value
 
 
 def _source() -> str:

@@ -48,14 +48,27 @@ def load(data: bytes) -> t.Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"it is not YAML: {' '.join(str(error).split())[:400]}") from None
+        raise ValueError(f"{_place(error)}it is not YAML: {_words(error)}") from None
     except TypeError as error:  # a date, bytes, a set
         raise ValueError(f"it holds a value that YAML makes a {str(error).split()[3]} of; write it in quotes") from None
+    except ArithmeticError as error:  # a date or a number to the base of 60, out of all bounds
+        raise ValueError(f"it holds a date or a number that cannot be ({error}); write it in quotes") from None
     return value
 
 
+def _place(error: t.Any) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}: " if mark is not None else ""
+
+
+def _words(error: t.Any) -> str:
+    """PyYAML's words without its quotation of the text, which callers without any role would see too."""
+    said = [str(getattr(error, part, None) or "") for part in ("context", "problem", "reason")]
+    return " ".join(", ".join(filter(None, said)).split())[:200] or type(error).__name__
+
+
 def _measure(events: t.Iterable[t.Any]) -> None:
-    """Refuse what could grow while it is read. Events come one by one, so this costs no depth of ours."""
+    """Refuse what could grow while it is read, or is made by a tag. One event at a time: no depth of ours."""
     depth = 0
     for number, event in enumerate(events):
         kind = type(event).__name__
@@ -63,6 +76,8 @@ def _measure(events: t.Iterable[t.Any]) -> None:
         line = event.start_mark.line + 1 if event.start_mark else 1
         if kind == "AliasEvent":
             raise ValueError(f"line {line}: it has an alias (*{event.anchor}); write the values out")
+        if getattr(event, "tag", None) is not None:  # PyYAML takes it at its word, and fails in its own ways
+            raise ValueError(f"line {line}: it has a tag ({event.tag!r:.60}); leave tags out, and quote texts")
         if number > MAX_PARTS or depth > MAX_DEPTH:
             raise ValueError(f"line {line}: it has more than {MAX_PARTS} parts, or {MAX_DEPTH} levels; make it smaller")
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import stat
@@ -56,6 +57,7 @@ def resolve(disks: t.Sequence[t.Mapping[str, t.Any]], stored: t.Optional[Definit
 def perform(job: Job) -> None:
     """Make or grow one image. A new one gets its name only when it is complete."""
     if job.kind == "grow_disk" and job.size is not None:
+        _plain_file(f"disks: {job.disk}", job.file.path)
         qemu.grow_image(job.file.path, job.file.driver, job.size)
         return
     base = None
@@ -63,12 +65,26 @@ def perform(job: Job) -> None:
         base = qemu.ImageInfo(job.file.backing, job.file.backing_driver, 0)
     files.make_folder(os.path.dirname(job.file.path))
     temporary = f"{job.file.path}.new"
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+        os.unlink(temporary)  # the folder is QEMU's: a link that was left there would be followed
     try:
         qemu.create_image(temporary, job.file.driver, job.size, base)
         os.rename(temporary, job.file.path)
     except BaseException:
         files.remove(temporary)
         raise
+
+
+def _plain_file(option: str, path: str) -> None:
+    """``invalid_option`` for what a QEMU may have left in its folder for an image, so that we change another file."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        raise invalid_option(
+            option,
+            path,
+            "is a link, or a file that has other names too",
+            "Move it away, or use it as the disk's 'path'",
+        )
 
 
 def undo(job: Job) -> None:
@@ -135,6 +151,7 @@ def _owned(
         if base is not None and size is not None and size < base.virtual_size:
             raise _too_small(option, size, f"the base image's {base.virtual_size}")
         return file, Job("create_disk", disk["name"], file, size)
+    _plain_file(option, path)
     info = _look(option, path, fmt)
     if info.format != fmt:
         raise invalid_option(option, path, f"is not a {fmt} image but {info.format}", "Move the file away")

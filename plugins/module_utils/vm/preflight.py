@@ -37,6 +37,7 @@ def check_start(intent: t.Mapping[str, t.Any], running: t.Optional[t.Mapping[str
     own = {_address(forward) for _option, forward in _forwards(running or {})}
     for option, forward in _forwards(intent):
         if _address(forward) not in own:
+            _port_allowed(option, forward["host_port"])
             _port_free(option, forward)
 
 
@@ -62,6 +63,24 @@ def _known(option: str, value: str, choices: t.Sequence[str], command: str) -> N
     close = difflib.get_close_matches(value, choices, 3)
     remedy = f"Did you mean {' or '.join(close)}? " if close else ""
     raise invalid_option(option, value, "is not known to the QEMU of this host", f"{remedy}See '{command}'")
+
+
+def _port_allowed(option: str, port: int) -> None:
+    """The system's QEMUs have a user of their own, who may not listen where root could."""
+    if os.geteuid() != 0:
+        return  # the attempt to listen tells
+    try:
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+            first = int(file.read())
+    except OSError:
+        first = 1024
+    if port < first:
+        raise invalid_option(
+            option,
+            port,
+            f"is below {first}, where only root may listen, and QEMU is not root",
+            "Choose a higher port, or lower the host's sysctl net.ipv4.ip_unprivileged_port_start",
+        )
 
 
 def _port_free(option: str, forward: t.Mapping[str, t.Any]) -> None:

@@ -9,8 +9,8 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge, normalise
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import node_name
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import FdSet, Place, command_line
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, node_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import mac_address
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string, quote
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
@@ -266,3 +266,49 @@ def test_an_agents_port_comes_after_all_cards_so_that_they_keep_their_addresses(
             "virtserialport,id=maqet-agent-port,bus=maqet-agent-bus.0,chardev=maqet-agent,name=org.qemu.guest_0",
         ),
     ]
+
+
+def test_files_that_qemu_gets_open() -> None:
+    """It is told of the descriptors, and calls the files by their numbers."""
+    line = render(
+        {"kernel": "/k", "initrd": "/i", "disks": [{"size": "1G"}, {"size": "1G"}]},
+        serial_log="/dev/fdset/1",
+        sets=[FdSet(9, 1, "serial"), FdSet(10, 2, "disk-disk0")],
+        sources={"disk0": Source("/dev/fdset/2", "raw", device=True)},
+        renamed={"kernel": "/proc/self/fd/7"},
+    )
+    assert [line[index + 1] for index, word in enumerate(line) if word == "-add-fd"] == [
+        "fd=9,set=1,opaque=serial",
+        "fd=10,set=2,opaque=disk-disk0",
+    ]
+    assert line[line.index("-kernel") + 1] == "/proc/self/fd/7" and line[line.index("-initrd") + 1] == "/i"
+    assert "file,id=maqet-serial,path=/dev/fdset/1,append=on" in line
+    blocks = [json.loads(line[index + 1]) for index, word in enumerate(line) if word == "-blockdev"]
+    assert [(block["driver"], block.get("filename")) for block in blocks] == [
+        ("host_device", "/dev/fdset/2"),
+        ("raw", None),
+        ("file", "/v/disk1"),
+        ("qcow2", None),
+    ]
+
+
+def test_images_below_that_qemu_gets_open() -> None:
+    """Each says what is below it, the last one that nothing is: no header is believed."""
+    below = (Source("/dev/fdset/3", "qcow2"), Source("/dev/fdset/4", "qcow2"))
+    line = render({"disks": [{"size": "1G"}]}, sources={"disk0": Source("/v/disk0", "qcow2", backing=below)})
+    block = json.loads(line[[index for index, word in enumerate(line) if word == "-blockdev"][1] + 1])
+    assert block["backing"] == {
+        "driver": "qcow2",
+        "read-only": True,
+        "file": {"driver": "file", "filename": "/dev/fdset/3", "read-only": True},
+        "backing": {
+            "driver": "qcow2",
+            "read-only": True,
+            "file": {"driver": "file", "filename": "/dev/fdset/4", "read-only": True},
+            "backing": None,
+        },
+    }
+    raw = (Source("/dev/fdset/3", "raw"),)
+    line = render({"disks": [{"size": "1G"}]}, sources={"disk0": Source("/v/disk0", "qcow2", backing=raw)})
+    block = json.loads(line[[index for index, word in enumerate(line) if word == "-blockdev"][1] + 1])
+    assert "backing" not in block["backing"]

@@ -34,6 +34,8 @@ class Host:
         self.boot = "first boot"
         real = os.access
         monkeypatch.setattr(os, "access", lambda path, mode: self.device if path == "/dev/kvm" else real(path, mode))
+        self.groups: t.Optional[list[int]] = []
+        monkeypatch.setattr(accel, "kvm_groups", lambda: self.groups)
         monkeypatch.setattr(accel, "prove", self._prove)
         monkeypatch.setattr(accel, "boot_id", lambda: self.boot)
 
@@ -181,3 +183,39 @@ class TestRealGuests:
         answer = accel.prove("warp", arch, self.binary(arch), 60)
         assert not answer.works
         assert "warp" in answer.why
+
+
+def test_a_device_that_is_roots_alone(host: Host) -> None:
+    """QEMU is not root, whoever the runner is."""
+    host.groups = None
+    assert host.resolve("auto") == "tcg"
+    with pytest.raises(MaqetError, match="is open to root alone"):
+        host.resolve("kvm")
+
+
+@pytest.mark.parametrize(
+    ("uid", "mode", "gid", "groups"),
+    [
+        (0, 0o666, 0, []),
+        (0, 0o666, 36, []),
+        (0, 0o660, 36, [36]),
+        (0, 0o660, 0, None),
+        (0, 0o640, 36, None),
+        (0, 0o600, 36, None),
+        (0, None, 0, None),
+        (1000, 0o600, 0, []),
+    ],
+)
+def test_who_may_open_the_device(
+    monkeypatch: pytest.MonkeyPatch, uid: int, mode: t.Optional[int], gid: int, groups: t.Optional[list[int]]
+) -> None:
+    def stat(_path: str) -> os.stat_result:
+        if mode is None:
+            raise FileNotFoundError
+        return os.stat_result((0o020000 | mode, 0, 0, 1, 0, gid, 0, 0, 0, 0))
+
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(os, "stat", stat)
+    found = accel.kvm_groups()
+    monkeypatch.undo()
+    assert found == groups

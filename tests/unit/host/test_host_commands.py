@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -45,3 +46,8 @@ def test_a_program_that_does_not_end() -> None:
         run(["sleep", "60"], 0.1)
     assert caught.value.error_code == "command_failed"
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_with_the_rights_of_another_user() -> None:
+    assert run(["sh", "-c", "id -u; id -g; id -G; pwd"], user=54321) == "54321\n54321\n54321\n/\n"

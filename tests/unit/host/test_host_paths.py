@@ -70,7 +70,7 @@ def test_layout(monkeypatch: pytest.MonkeyPatch, uid: int, environment: dict[str
         ("runner_socket", "/run/maqet/web/runner.sock"),
         ("monitor_socket", "/run/maqet/web/monitor.sock"),
         ("direct_socket", "/run/maqet/web/direct.sock"),
-        ("vnc_socket", "/run/maqet/web/vnc.sock"),
+        ("vnc_socket", "/run/maqet/web/vnc/vnc.sock"),
         ("status", "/run/maqet/web/status.json"),
         ("lock", "/run/maqet/web/lock"),
         ("audit_log", "/var/log/maqet/web.audit.jsonl"),

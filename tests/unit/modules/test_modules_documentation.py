@@ -81,6 +81,9 @@ DEFAULTS: dict[str, Options] = {
         "timeout": 30,
         "wait_for_event": None,
         "reason": "",
+        "explain": False,
+        "policy": None,
+        "witness": None,
     },
     "maqet_guest": {
         "vm": "required",

@@ -49,7 +49,8 @@ def seen(number: int, name: str) -> Message:
 
 def test_all_that_is_asked_reaches_the_runner(vm: Runner) -> None:
     commands: list[Message] = [{"execute": "stop"}, {"execute": "send-key", "arguments": {"keys": []}}]
-    asked = Asked(commands, PATIENCE, True, True, "INC-1", {"task": "look"})
+    more = {"explain": True, "policy": {"consent": False}, "witness": {"seq": 1, "hash": "0" * 64}}
+    asked = Asked(commands, PATIENCE, True, True, "INC-1", {"task": "look"}, **more)
     assert vm.send(asked) == ANSWER
     assert vm.heard == [
         {
@@ -61,6 +62,9 @@ def test_all_that_is_asked_reaches_the_runner(vm: Runner) -> None:
             "reason": "INC-1",
             "context": {"task": "look"},
             "timeout": PATIENCE,
+            "explain": True,
+            "policy": {"consent": False},
+            "witness": {"seq": 1, "hash": "0" * 64},
         }
     ]
 

@@ -10,31 +10,38 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import schema_cache
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Asked, Target, through_monitor
+from ansible_collections.maqet.qemu.tests.unit.guard import schemas
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import (
     PATIENCE,
     UUID,
     Answer,
     Client,
+    Descriptors,
     FakeMonitor,
     Message,
     Refusal,
     event,
     records,
+    schema_of,
 )
 
 # What is asked of every monitor, to know what it is and what it knows.
-LOOKS = ["query-commands", "query-uuid"]
+LOOKS = ["query-qmp-schema", "query-uuid"]
 
 
 class World:
     """A QEMU that answers, and the files that a VM of that name has."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.output = folder / "output"
-        self.output.mkdir()
+        self.where = Layout(*(str(folder / name) for name in ("state", "run", "log")), "user", str(folder / "etc"))
+        self.output = folder / "state" / "vms" / "web" / "output"
+        self.output.mkdir(parents=True)
         self.log = folder / "log" / "web.audit.jsonl"
-        self.target = Target(str(folder / "direct.sock"), "web", str(self.log), str(self.output))
+        home = str(self.output.parent)
+        self.target = Target(self.where, str(folder / "direct.sock"), "web", str(self.log), home)
         self.answers: dict[str, Answer] = {}
         self.heard: list[str] = []
 
@@ -109,19 +116,26 @@ def test_arguments_arrive_as_they_were_judged(world: World) -> None:
         heard.append(message)
         client.send({"return": {}})
 
-    world.answers = {"pmemsave": dump}
-    answer = world.send({"execute": "pmemsave", "arguments": arguments})
-    assert heard == [{"execute": "pmemsave", "arguments": arguments}]
+    qemu = Descriptors()
+    world.answers = {**qemu.answers, "pmemsave": dump}
+    answer = world.send({"execute": "pmemsave", "arguments": dict(arguments)})
+    assert heard == [{"execute": "pmemsave", "arguments": {**arguments, "filename": "/proc/self/fd/40"}}]
     assert answer["decisions"][0]["class"] == "host-file"
+    page = (world.output / "page").stat()
+    assert qemu.seen == [("add-fd", (page.st_dev, page.st_ino))], "the file that was judged is the one that is open"
+    assert (qemu.sets, world.heard) == ({}, ["add-fd", "pmemsave", "remove-fd"])
+    assert answer["audit"][0]["args"] == arguments
+    assert answer["audit"][0]["files"] == [{"arg": "filename", "path": str(world.output / "page"), "as": "procfd"}]
 
 
 @pytest.mark.parametrize(
     ("command", "rule"),
     [
-        ("human-monitor-command", "consent"),
+        ({"execute": "human-monitor-command", "arguments": {"command-line": "info kvm"}}, "consent"),
+        ("human-monitor-command", "schema"),
         ("x-query-roms", "consent"),
-        ({"execute": "netdev_add", "arguments": {"type": "tap", "id": "n", "script": "/bin/sh"}}, "argument-rules"),
-        ({"execute": "pmemsave", "arguments": {"val": 0, "size": 1, "filename": "/etc/passwd"}}, "argument-rules"),
+        ({"execute": "netdev_add", "arguments": {"type": "tap", "id": "n", "script": "/bin/sh"}}, "field-exec"),
+        ({"execute": "pmemsave", "arguments": {"val": 0, "size": 1, "filename": "/etc/passwd"}}, "field-path-write"),
         ("query-block-jobs", "unknown-command"),
         ("query-nothing", "unknown-command"),
     ],
@@ -185,8 +199,8 @@ def test_an_outcome_that_is_unknown(world: World, answer: Answer, code: str) -> 
     assert error.details["audit"][-1]["error_class"] == code
 
 
-@pytest.mark.parametrize("command", ["query-status", "quit", "send-key"])
-def test_check_mode_sends_and_writes_nothing(world: World, command: str) -> None:
+@pytest.mark.parametrize("command", ["query-status", "quit", {"execute": "send-key", "arguments": {"keys": []}}])
+def test_check_mode_sends_and_writes_nothing(world: World, command: t.Union[str, Message]) -> None:
     answer = world.send(command, check=True, wait_for_event="SHUTDOWN")
     assert answer["decisions"][0]["decision"] == "allow"
     assert (answer["responses"], answer["audit"], world.heard) == ([], [], [])
@@ -244,14 +258,14 @@ def test_an_event_that_cannot_come_any_more(world: World) -> None:
 def test_a_daemon_without_uuid(world: World) -> None:
     """qemu-storage-daemon speaks QMP too, and is no machine."""
     world.answers = {
-        "query-commands": [{"name": "query-commands"}, {"name": "query-version"}],
+        "query-qmp-schema": schema_of(("query-commands", "query-version")),
         "query-uuid": Refusal("CommandNotFound", "The command query-uuid has not been found"),
     }
     assert world.send("query-version")["audit"][0]["uuid"] is None
 
 
 def test_a_monitor_that_does_not_say_what_it_knows(world: World) -> None:
-    world.answers = {"query-commands": Refusal("GenericError", "not now")}
+    world.answers = {"query-qmp-schema": Refusal("GenericError", "not now")}
     error = world.fails("query-status")
     assert error.error_code == "monitor_unreachable"
     assert "GenericError: not now" in str(error)
@@ -263,3 +277,53 @@ def test_nobody_there(world: World) -> None:
         through_monitor(world.target, Asked([{"execute": "query-status"}], PATIENCE))
     assert caught.value.error_code == "socket_not_found"
     assert records(world.log) == []
+
+
+HMP: Message = {"execute": "human-monitor-command", "arguments": {"command-line": "info kvm"}}
+
+
+def test_explaining_never_fails_and_leaves_nothing(world: World) -> None:
+    answer = world.send("query-status", HMP, "query-nothing", explain=True, wait_for_event="SHUTDOWN")
+    assert [(one["decision"], one["rule"]) for one in answer["decisions"]] == [
+        ("allow", "class-read"),
+        ("deny", "consent"),
+        ("deny", "unknown-command"),
+    ]
+    assert answer["decisions"][1]["allow_with"] == {"allow_dangerous": True}
+    assert (answer["responses"], answer["audit"], world.heard) == ([], [], [])
+    assert not world.log.parent.exists()
+
+
+def test_a_task_narrows_and_never_widens(world: World) -> None:
+    error = world.fails("stop", policy={"classes": {"availability": "deny"}})
+    assert (error.details["decision"]["rule"], error.details["decision"]["layer"]) == ("policy", "task")
+    assert world.fails(HMP, policy={"consent": True}).details["decision"]["rule"] == "consent"
+    assert world.heard == []
+
+
+def test_a_policy_that_is_none_is_refused_before_anything_is_sent(world: World) -> None:
+    with pytest.raises(MaqetError, match="clases") as caught:
+        through_monitor(world.target, Asked([{"execute": "stop"}], PATIENCE, policy={"clases": {}}))
+    assert caught.value.error_code == "invalid_option"
+
+
+def test_a_witness_is_confronted_before_anything_is_sent(world: World) -> None:
+    last = world.send("query-status")["audit"][-1]
+    seen = {"seq": last["seq"], "hash": last["hash"]}
+    assert world.send("query-status", witness=seen)["responses"]
+    error = world.fails("stop", witness={**seen, "hash": "0" * 64})
+    assert error.error_code == "audit_tampered"
+    assert world.heard == []
+
+
+def test_the_schema_is_taken_from_the_runners_cache_and_never_put_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(schema_cache, "key_of", lambda program, build: asked.append(program) or "key")
+    world.send("query-status")
+    assert asked == [f"/proc/{os.getpid()}/exe"], "of a QEMU whose process is not known, by who made its socket"
+    assert schema_cache.load(world.where.cache, "key") is None
+    schema_cache.store(world.where.cache, "key", schemas.schema("11.1").to_json())
+    world.answers = {"query-qmp-schema": Refusal("GenericError", "nobody should ask")}
+    assert world.send("query-status")["responses"]

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
@@ -40,7 +41,12 @@ class FakeSession:
         self._kept: list[Event] = []
         self._listeners: set[t.Callable[[Event], None]] = set()
 
-    async def execute(self, command: str, arguments: t.Mapping[str, t.Any], seconds: float) -> t.Any:
+    async def execute(
+        self, command: str, arguments: t.Mapping[str, t.Any], seconds: float, passed: t.Sequence[Passed] = ()
+    ) -> t.Any:
+        for number, one in enumerate(passed):
+            one.put(f"/proc/self/fd/{40 + number}")
+            one.close()
         self.heard.append((command, dict(arguments)))
         if command in self.acts:
             try:
@@ -213,7 +219,7 @@ def test_the_intent_is_on_disk_before_it_is_sent(world: World) -> None:
         ("quit; rm -rf /", "invalid_command"),
         ({"execute": None}, "invalid_command"),
         ({"execute": ["quit"]}, "invalid_command"),
-        ({"no": "command"}, "invalid_command"),
+        ({}, "invalid_command"),
         ({"execute": "stop", "arguments": "x"}, "policy_denied"),
     ],
 )
@@ -228,13 +234,26 @@ def test_a_denial_never_reaches_qemu(world: World, command: t.Any, code: str) ->
     assert [record["phase"] for record in records(world.log)] == ["deny"]
 
 
+@pytest.mark.parametrize("odd", ["exec-oob", "id", "no"])
+def test_a_command_has_no_second_door(world: World, odd: str) -> None:
+    async def scenario() -> None:
+        answer = await (await world.talk()).ask(qmp(1, {"execute": "query-status", odd: "migrate-pause"}))
+        assert answer["error"]["error_code"] == "invalid_request" and odd in answer["error"]["message"]
+
+    world.run(scenario)
+    assert (world.session.heard, records(world.log)) == ([], [])
+
+
+HMP: Message = {"execute": "human-monitor-command", "arguments": {"command-line": "info kvm"}}
+
+
 @pytest.mark.parametrize("consent", ["yes", 1, "true", [True]])
 def test_consent_is_true_and_nothing_else(world: World, consent: t.Any) -> None:
     async def scenario() -> None:
         talk = await world.talk()
-        answer = await talk.ask(qmp(1, "human-monitor-command", allow_dangerous=consent))
+        answer = await talk.ask(qmp(1, HMP, allow_dangerous=consent))
         assert answer["error"]["error_code"] == "policy_denied"
-        assert "result" in await talk.ask(qmp(2, "human-monitor-command", allow_dangerous=True))
+        assert "result" in await talk.ask(qmp(2, HMP, allow_dangerous=True))
 
     world.run(scenario)
 
@@ -258,7 +277,8 @@ def test_what_qemu_refuses_ends_the_list(world: World) -> None:
     async def scenario() -> None:
         world.session.happens("STOP")
         world.session.acts = {"device_del": refuse}
-        answer = await (await world.talk()).ask(qmp(1, "query-status", "device_del", "cont"))
+        gone = {"execute": "device_del", "arguments": {"id": "x"}}
+        answer = await (await world.talk()).ask(qmp(1, "query-status", gone, "cont"))
         error = answer["error"]
         assert error["error_code"] == "qmp_error"
         assert error["message"] == "QEMU refused device_del: DeviceNotFound: Device 'x' not found"
@@ -410,11 +430,11 @@ def test_subscribing_again_replaces(world: World) -> None:
 
 def test_a_request_of_17_mb(world: World) -> None:
     async def scenario() -> None:
-        command = {"execute": "send-key", "arguments": {"keys": ["x" * 17_000_000]}}
+        command = {"execute": "ringbuf-write", "arguments": {"device": "c", "data": "x" * 17_000_000}}
         assert "result" in await (await world.talk()).ask(qmp(1, command))
 
     world.run(scenario)
-    assert len(world.session.heard[0][1]["keys"][0]) == 17_000_000
+    assert len(world.session.heard[0][1]["data"]) == 17_000_000
 
 
 def test_a_line_without_end_costs_only_its_sender(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import (
     Message,
     Refusal,
     event,
+    schema_of,
 )
 
 pytest.importorskip("qemu.qmp")
@@ -76,7 +77,8 @@ async def until(condition: t.Callable[[], bool], session: Session) -> None:
 def test_connecting_and_asking(play: Play) -> None:
     async def scenario(session: Session, _fake: FakeMonitor) -> None:
         assert session.version == "7.2.22"
-        assert session.commands == frozenset(COMMANDS)
+        assert session.build == "7.2.22 "
+        assert await session.schema() == schema_of(COMMANDS)
         assert await session.run_state() == "running"
         assert await session.execute("stop", {}, PATIENCE) == {}
         assert await session.execute("send-key", {"keys": [1]}, PATIENCE) == {"sent": True}

@@ -34,7 +34,8 @@ def here(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
 def params(**given: t.Any) -> dict[str, t.Any]:
     defaults = {"vm": None, "socket": None, "command": None, "arguments": None, "commands": None, "mode": "ipc"}
     rest = {"timeout": PATIENCE, "allow_dangerous": False, "wait_for_event": None, "reason": ""}
-    return {**defaults, **rest, **given}
+    more = {"explain": False, "policy": None, "witness": None}
+    return {**defaults, **rest, **more, **given}
 
 
 def send(check: bool = False, **given: t.Any) -> Message:

@@ -165,6 +165,7 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
         "definition": {"memory": 512},
         "disks": {},
         "qemu_pid": vm.qemu.pid,
+        "qemu_uid": 1000,
         "runner_pid": vm.runner.pid,
         "qemu_version": "7.2.22",
         "qemu_binary": "/usr/bin/qemu",
@@ -185,7 +186,7 @@ def test_facts_of_one_that_does_not(vm: FakeVm, defined: bool) -> None:
     found = look(vm.where, "web", PATIENCE)
     assert found["status"] == ("stopped" if defined else "absent")
     assert found["sockets"] == {}
-    gone = ("qemu_pid", "runner_pid", "qemu_version", "qemu_binary", "accel", "uptime")
+    gone = ("qemu_pid", "qemu_uid", "runner_pid", "qemu_version", "qemu_binary", "accel", "uptime")
     assert [found[key] for key in gone] == [None] * len(gone)
     assert found["home"] == (vm.paths.home if defined else None)
 

@@ -138,7 +138,8 @@ def test_a_monitor_that_fails(
 def test_sweeping_after_a_crash(vm: FakeVm) -> None:
     """QEMU and runner were killed: what they left goes, what is not theirs stays."""
     vm.start()
-    for name in ("monitor.sock", "direct.sock", "vnc.sock", "lock"):
+    os.mkdir(os.path.dirname(vm.paths.vnc_socket))
+    for name in ("monitor.sock", "direct.sock", "vnc/vnc.sock", "lock"):
         (pathlib.Path(vm.paths.run) / name).touch()
     actual = vm.actual()
     vm.end()

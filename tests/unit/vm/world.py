@@ -68,7 +68,13 @@ class FakeVm:
             "phase": "ready",
             "boot_id": processes.boot_id(),
             "started": time.time() - 60,
-            "qemu": {**_identity(self.qemu), "version": "7.2.22", "binary": "/usr/bin/qemu", "accel": "tcg"},
+            "qemu": {
+                **_identity(self.qemu),
+                "version": "7.2.22",
+                "binary": "/usr/bin/qemu",
+                "accel": "tcg",
+                "uid": 1000,
+            },
             "runner": _identity(self.runner),
             **changes,
         }
