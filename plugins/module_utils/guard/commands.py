@@ -133,6 +133,9 @@ CONSENT: t.Final[dict[str, str]] = {
     "qom-list-properties": "QEMU makes an object of the type to answer, and for some types that ends QEMU",
 }
 
+#: Questions that can end QEMU: who may not end it may not ask them.
+ENDING: t.Final = frozenset({"device-list-properties", "qom-list-properties"})
+
 
 def class_of(command: str) -> str | None:
     """The class of ``command``, or None when nobody has classified it."""

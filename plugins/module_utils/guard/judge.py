@@ -123,6 +123,8 @@ def _powers(matter: _Matter) -> tuple[str, ...]:
     """The classes of what one command really reaches, in rising power."""
     found = {power_of(leaf) for leaf in matter.walk.leaves}
     found.add("guest" if matter.command in commands.FIELD_JUDGED else matter.klass)
+    if matter.command in commands.ENDING:
+        found.add("availability")
     if matter.klass not in ("guest", "availability") and len(found) > 1:
         found.discard("guest")
     return tuple(name for name in commands.CLASSES if name in found)

@@ -348,6 +348,16 @@ def test_a_command_added_to_a_role_is_that_command_alone(scope: Scope) -> None:
     assert judge(Request("transaction", hidden), scope, rights).rule == "role"
 
 
+@pytest.mark.parametrize("name", ["device-list-properties", "qom-list-properties"])
+def test_a_viewer_ends_no_vm_by_a_question(scope: Scope, name: str) -> None:
+    """For some types QEMU 7.2 exits, and consent is anybody's to give."""
+    asked = Request(name, {"typename": "virtio-gpu-gl-pci"}, True)
+    assert judge(asked, scope, under(None, "viewer")).rule == "role"
+    assert judge(asked, scope, under(None, "operator")).allowed
+    added = dataclasses.replace(under(), role=Role("viewer", frozenset({name})))
+    assert judge(asked, scope, added).allowed
+
+
 def test_nobody(scope: Scope) -> None:
     verdict = judge(Request("query-status"), scope, dataclasses.replace(under(), role=None))
     assert (verdict.decision, verdict.rule) == ("deny", "no-role")
