@@ -31,8 +31,8 @@ def load(data: bytes) -> t.Any:
         found: dict[str, t.Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            merge = key_node.tag == "tag:yaml.org,2002:merge"
-            key = None if merge else loader.construct_object(key_node, deep=True)
+            merges = key_node.tag == "tag:yaml.org,2002:merge"
+            key = None if merges else loader.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise ValueError(f"line {line}: the key {key_node.value!r:.60} is no plain text; write it in quotes")
             if key in found:
@@ -70,7 +70,7 @@ def _words(error: t.Any) -> str:
 
 def _measure(events: t.Iterable[t.Any]) -> None:
     """Refuse what could grow while it is read, or is made by a tag. One event at a time: no depth of ours."""
-    depth = 0
+    depth = -2  # the stream and the document are no levels
     for number, event in enumerate(events):
         kind = type(event).__name__
         depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")

@@ -1,38 +1,85 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A name means a user's own VM, else a running one of the system."""
+"""Whose VM a name means."""
 
 from __future__ import annotations
 
 import pathlib
+import socket
+import typing as t
 
+import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system, out_of_reach, refuse_direct
 
 
-def layout(folder: pathlib.Path, scope: str) -> Layout:
-    state, run, log = (str(folder / scope / part) for part in ("s", "r", "l"))
-    return Layout(state, run, log, scope)
+class Two:
+    """A plain user's folders and the system's, short enough for a socket's name."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.mine = Layout(*(str(folder / "u" / name) for name in "srl"), "user")
+        self.system = Layout(*(str(folder / "s" / name) for name in "srl"), "system")
+
+    def define(self, where: Layout, name: str = "web") -> None:
+        path = pathlib.Path(where.vm(name).definition)
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+
+    def serve(self, where: Layout, name: str = "web") -> None:
+        path = pathlib.Path(where.vm(name).runner_socket)
+        path.parent.mkdir(parents=True)
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
 
 
-def touch(path: str) -> None:
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(path).touch()
+@pytest.fixture
+def two(tmp_path: pathlib.Path) -> Two:
+    return Two(tmp_path)
 
 
-def test_whose_it_is(tmp_path: pathlib.Path) -> None:
-    mine, system = layout(tmp_path, "user"), layout(tmp_path, "system")
-    assert of_system(mine, "web", system) is None
-    touch(system.vm("web").runner_socket)
-    assert of_system(mine, "web", system) == system.vm("web")
-    assert of_system(system, "web", system) is None
-    assert of_system(mine, "db", system) is None
-    touch(mine.vm("web").definition)
-    assert of_system(mine, "web", system) is None
+def test_nobodys(two: Two) -> None:
+    assert of_system(two.mine, "web", two.system) is None
 
 
-def test_errors_say_what_to_do() -> None:
-    assert "Leave mode out" in str(refuse_direct("web"))
-    error = out_of_reach("web", MaqetError("gone", "runner_unreachable"))
-    assert error.error_code == "runner_unreachable" and "Use become" in str(error)
+def test_the_systems_that_runs(two: Two) -> None:
+    two.define(two.system)
+    assert of_system(two.mine, "web", two.system) is None, "it does not run"
+    two.serve(two.system)
+    assert of_system(two.mine, "web", two.system) == two.system.vm("web")
+    assert of_system(two.mine, "mail", two.system) is None
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_ones_own_goes_first_whether_it_runs_or_not(two: Two, runs: bool) -> None:
+    two.serve(two.system)
+    two.define(two.mine)
+    if runs:
+        two.serve(two.mine)
+    assert of_system(two.mine, "web", two.system) is None
+
+
+def test_root_has_no_others(two: Two) -> None:
+    two.serve(two.system)
+    assert of_system(two.system, "web", two.system) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (
+            lambda: refuse_direct("web"),
+            "invalid_option",
+            "mode: 'direct' is not for web, a VM of the system. Leave mode out",
+        ),
+        (
+            lambda: out_of_reach("web", MaqetError("refused", "runner_unreachable")),
+            "runner_unreachable",
+            "The runner of web, a VM of the system, cannot be reached by this user. Use become",
+        ),
+    ],
+)
+def test_what_is_said(error: t.Callable[[], MaqetError], code: str, words: str) -> None:
+    made = error()
+    assert made.error_code == code
+    assert str(made).startswith(words)
