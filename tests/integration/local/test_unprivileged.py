@@ -136,7 +136,7 @@ def test_images_that_only_root_may_use(local: Local, name: str, tmp_path: Path) 
     base = image(tmp_path / "base.qcow2", "qcow2", lowest)
     disk, readonly = image(tmp_path / "disk.raw"), image(tmp_path / "cd.raw")
     (tmp_path / "lv").symlink_to(disk)
-    disks = [
+    disks: list[dict[str, t.Any]] = [
         {"name": "over", "base": str(base)},
         {"name": "link", "path": str(tmp_path / "lv"), "format": "raw"},
         {"name": "cd", "path": str(readonly), "format": "raw", "readonly": True},

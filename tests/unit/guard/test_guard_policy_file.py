@@ -247,7 +247,7 @@ def test_it_comes_and_goes(file: File, settled: None) -> None:
     file.path.unlink()
     assert file.now.id == "builtin"
     file.write("version: 2\n")
-    assert file.now.problem is not None
+    unusable(file.now, file.path)
     file.write()
     assert file.now.problem is None
     assert [policy.id for policy in file.told] == ["builtin", str(file.path), "builtin", *[str(file.path)] * 2]

@@ -49,7 +49,7 @@ def seen(number: int, name: str) -> Message:
 
 def test_all_that_is_asked_reaches_the_runner(vm: Runner) -> None:
     commands: list[Message] = [{"execute": "stop"}, {"execute": "send-key", "arguments": {"keys": []}}]
-    more = {"explain": True, "policy": {"consent": False}, "witness": {"seq": 1, "hash": "0" * 64}}
+    more: Message = {"explain": True, "policy": {"consent": False}, "witness": {"seq": 1, "hash": "0" * 64}}
     asked = Asked(commands, PATIENCE, True, True, "INC-1", {"task": "look"}, **more)
     assert vm.send(asked) == ANSWER
     assert vm.heard == [

@@ -36,7 +36,8 @@ class World:
     """A QEMU that answers, and the files that a VM of that name has."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.where = Layout(*(str(folder / name) for name in ("state", "run", "log")), "user", str(folder / "etc"))
+        state, run, log, etc = (str(folder / name) for name in ("state", "run", "log", "etc"))
+        self.where = Layout(state, run, log, "user", etc)
         self.output = folder / "state" / "vms" / "web" / "output"
         self.output.mkdir(parents=True)
         self.log = folder / "log" / "web.audit.jsonl"
@@ -320,7 +321,12 @@ def test_the_schema_is_taken_from_the_runners_cache_and_never_put_there(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(schema_cache, "key_of", lambda program, build: asked.append(program) or "key")
+
+    def key_of(program: str, _build: str) -> str:
+        asked.append(program)
+        return "key"
+
+    monkeypatch.setattr(schema_cache, "key_of", key_of)
     world.send("query-status")
     assert asked == [f"/proc/{os.getpid()}/exe"], "of a QEMU whose process is not known, by who made its socket"
     assert schema_cache.load(world.where.cache, "key") is None

@@ -18,8 +18,12 @@ class Two:
     """A plain user's folders and the system's, short enough for a socket's name."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.mine = Layout(*(str(folder / "u" / name) for name in "srl"), "user")
-        self.system = Layout(*(str(folder / "s" / name) for name in "srl"), "system")
+        self.mine = self._trees(folder / "u", "user")
+        self.system = self._trees(folder / "s", "system")
+
+    @staticmethod
+    def _trees(folder: pathlib.Path, scope: str) -> Layout:
+        return Layout(str(folder / "s"), str(folder / "r"), str(folder / "l"), scope)
 
     def define(self, where: Layout, name: str = "web") -> None:
         path = pathlib.Path(where.vm(name).definition)
