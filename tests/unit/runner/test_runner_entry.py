@@ -16,7 +16,6 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entry
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import BUILTIN, Policy, parse
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Verdict
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import server as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
@@ -33,13 +32,13 @@ class Host:
 
     def __init__(self) -> None:
         self.policy: Policy = VIEWER
-        self.turned_away: list[tuple[Caller, Verdict]] = []
+        self.turned_away: list[tuple[Caller, t.Any]] = []
         self.asked: list[Caller] = []
 
     def current(self) -> Policy:
         return self.policy
 
-    def turn_away(self, caller: Caller, verdict: Verdict) -> None:
+    def turn_away(self, caller: Caller, verdict: t.Any) -> None:
         self.turned_away.append((caller, verdict))
 
     async def status(self) -> dict[str, t.Any]:
