@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import typing as t
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.addresses import 
     parse_address,
     unix_matches,
 )
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import shown
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,7 +100,7 @@ def test_what_it_may_not_be(pattern: str, problem: str) -> None:
     with pytest.raises(MaqetError) as caught:
         parse_address("net.listen[0]", pattern)
     assert caught.value.error_code == "invalid_option"
-    assert caught.value.details == {"option": "net.listen[0]", "value": addresses.shown(pattern)}
+    assert caught.value.details == {"option": "net.listen[0]", "value": shown(pattern)}
     assert problem in str(caught.value)
     assert not address_matches([pattern], pattern.rpartition(":")[0], "80") and not unix_matches([pattern], "/run/x")
 
@@ -210,12 +212,12 @@ def test_a_range_must_lie_in_one_pattern() -> None:
 
 def test_addresses_with_leading_zeros_whatever_this_python_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python before 3.9.5 takes 127.0.0.010 for 127.0.0.10; inet_aton(3), and so QEMU, for 127.0.0.8."""
-    real = addresses.ipaddress.ip_address
+    real = ipaddress.ip_address
 
     def old(text: str) -> t.Any:
         return real(".".join(part.lstrip("0") or "0" for part in text.split(".")))
 
-    monkeypatch.setattr(addresses.ipaddress, "ip_address", old)
+    monkeypatch.setattr(ipaddress, "ip_address", old)
     assert address_matches(["127.0.0.10:80"], "127.0.0.10", "80")
     assert not address_matches(["127.0.0.10:80"], "127.0.0.010", "80")
 

@@ -75,7 +75,8 @@ class Door:
         session = t.cast(t.Any, self.qemu)
         service = Service(session, self.gate, {"vm": "web", "uuid": UUID})
         self.server = Server(service, session, HELLO, Entry(self, self.gate.turn_away), 0o666)
-        self.peer, self.groups = ANN, (1000,)
+        self.peer = ANN
+        self.groups: tuple[int, ...] = (1000,)
         monkeypatch.setattr(room, "_peer", lambda _socket: self.peer)
         monkeypatch.setattr(room, "_groups", lambda _socket: self.groups)
 

@@ -18,8 +18,8 @@ class Two:
     """A plain user's folders and the system's, short enough for a socket's name."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.mine = Layout(*(str(folder / "u" / name) for name in "srl"), "user")
-        self.system = Layout(*(str(folder / "s" / name) for name in "srl"), "system")
+        self.mine = Layout(str(folder / "us"), str(folder / "ur"), str(folder / "ul"), "user")
+        self.system = Layout(str(folder / "ss"), str(folder / "sr"), str(folder / "sl"), "system")
 
     def define(self, where: Layout, name: str = "web") -> None:
         path = pathlib.Path(where.vm(name).definition)
