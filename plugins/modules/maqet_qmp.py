@@ -101,6 +101,7 @@ options:
     description:
       - A policy for this task, which narrows what the policy of the host allows and can never widen it.
       - It takes the keys C(consent), C(roots), C(net), C(devices), C(classes) and C(commands) of the host's policy.
+        What could only widen, such as V(allow), is refused with C(invalid_option).
       - An empty dictionary takes nothing away.
     type: dict
   witness:
@@ -251,9 +252,9 @@ events:
   returned: when a command was sent
 error_code:
   description:
-    - A stable word for what went wrong, one of V(invalid_command), V(policy_denied), V(vm_not_found),
-      V(vm_not_running), V(runner_unreachable), V(socket_not_found), V(vm_busy), V(qmp_error), V(qmp_timeout),
-      V(wait_timeout), V(audit_failed), V(audit_tampered), V(file_refused).
+    - A stable word for what went wrong, one of V(invalid_command), V(invalid_option), V(policy_denied),
+      V(vm_not_found), V(vm_not_running), V(runner_unreachable), V(socket_not_found), V(vm_busy), V(qmp_error),
+      V(qmp_timeout), V(wait_timeout), V(audit_failed), V(audit_tampered), V(file_refused).
   type: str
   returned: on failure
 qmp_class:

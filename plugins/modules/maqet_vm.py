@@ -186,12 +186,14 @@ options:
     description:
       - What is allowed on this VM less than the host's policy file allows. It can only tighten, never widen. V({})
         takes it back.
-      - It holds for every QMP command to this VM from the next one on, without a restart, also for those that this
-        module sends itself, such as C(system_powerdown).
+      - It holds for every QMP command to this VM, and for every command to its guest agent, from the next one on,
+        without a restart, also for those that this module sends itself, such as C(system_powerdown).
       - Its keys are those of a section of the host's policy file. C(consent), where V(false) means that a task's
         C(allow_dangerous) does not count. C(roots), C(net) with C(listen) and C(connect), and C(devices), where of
-        what the host allows only what is named here remains. C(classes) and C(commands), with V(consent) or V(deny)
-        for a class or a command, and for a command also the values that its C(arguments) may have.
+        what the host allows only what is named here remains, beside the VM's own folders. C(classes) and C(commands),
+        with V(consent) or V(deny) for a class or a command, and for a command also the values that its C(arguments)
+        may have.
+      - What could only widen, such as V(allow) or C(roles), is refused with C(invalid_option).
     type: dict
   wait_for:
     description:

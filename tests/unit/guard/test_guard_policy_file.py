@@ -247,7 +247,7 @@ def test_it_comes_and_goes(file: File, settled: None) -> None:
     file.path.unlink()
     assert file.now.id == "builtin"
     file.write("version: 2\n")
-    unusable(file.now, file.path)
+    assert "Give 1" in str(file.now.problem)
     file.write()
     assert file.now.problem is None
     assert [policy.id for policy in file.told] == ["builtin", str(file.path), "builtin", *[str(file.path)] * 2]

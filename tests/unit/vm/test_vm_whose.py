@@ -18,12 +18,8 @@ class Two:
     """A plain user's folders and the system's, short enough for a socket's name."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.mine = self._trees(folder / "u", "user")
-        self.system = self._trees(folder / "s", "system")
-
-    @staticmethod
-    def _trees(folder: pathlib.Path, scope: str) -> Layout:
-        return Layout(str(folder / "s"), str(folder / "r"), str(folder / "l"), scope)
+        self.mine = Layout(str(folder / "us"), str(folder / "ur"), str(folder / "ul"), "user")
+        self.system = Layout(str(folder / "ss"), str(folder / "sr"), str(folder / "sl"), "system")
 
     def define(self, where: Layout, name: str = "web") -> None:
         path = pathlib.Path(where.vm(name).definition)
