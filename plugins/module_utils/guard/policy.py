@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_check import check
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_schema import HOST, TIGHTENING, Key
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_schema import HOST, TIGHTENING
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.roles import Members, Role, Roles
 
 #: A name of a user or group -> its number, or None if the host has none such.
@@ -74,7 +74,6 @@ class Policy:
     #: (glob, what that section says, as checked), in the order of the file.
     sections: tuple[tuple[str, t.Mapping[str, t.Any]], ...] = ()
     roles: Roles = field(default_factory=Roles)
-    audit: t.Mapping[str, t.Any] = field(default_factory=lambda: _defaults("audit"))
     #: What works, but not as it seems to be meant.
     warnings: tuple[str, ...] = ()
 
@@ -110,7 +109,6 @@ def parse(data: t.Any, id: str, sha256: str | None = None, user: Lookup = nobody
         base=_laid_over(_BASE, checked),
         sections=tuple(checked.get("vms", {}).items()),
         roles=roles,
-        audit={**_defaults("audit"), **checked.get("audit", {})},
         warnings=warnings,
     )
 
@@ -127,11 +125,6 @@ def tighten(name: str, data: t.Any) -> Layer:
     """
     checked = check(TIGHTENING, "policy", data, host=False)
     return _laid_over(Layer(name), checked)
-
-
-def _defaults(section: str) -> dict[str, t.Any]:
-    keys: tuple[Key, ...] = next(key.keys for key in HOST.keys if key.name == section)
-    return {key.name: key.default for key in keys}
 
 
 def _laid_over(layer: Layer, section: t.Mapping[str, t.Any]) -> Layer:

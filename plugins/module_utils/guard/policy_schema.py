@@ -147,19 +147,6 @@ _ROLE = (
     _list_of("commands", "command", "Commands that it may use beyond its classes.", []),
 )
 
-_AUDIT = (
-    Key("journald", "flag", "Whether records also go to journald where there is one.", True),
-    Key(
-        "segment_mib",
-        "number",
-        "A log that has grown to this many MiB is closed and a new segment begun; the chain goes on.",
-        16,
-        lowest=1,
-        highest=4096,
-    ),
-    Key("segments", "number", "How many closed segments of each VM are kept; 0 keeps all.", 0, highest=100000),
-)
-
 #: The host's policy file.
 HOST: t.Final = Key(
     "",
@@ -186,7 +173,6 @@ HOST: t.Final = Key(
             names="glob",
             item=Key("", "object", "a section", keys=_LAYER),
         ),
-        Key("audit", "object", "The audit log.", keys=_AUDIT),
     ),
 )
 

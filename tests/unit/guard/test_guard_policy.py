@@ -48,7 +48,6 @@ WHOLE: dict[str, t.Any] = {
         "admin": {"users": ["1003"]},
     },
     "vms": {"web*": {"consent": False, "net": {"listen": []}}, "web1": {"mode": "permissive"}},
-    "audit": {"journald": False, "segment_mib": 1, "segments": 3},
 }
 
 
@@ -142,9 +141,6 @@ BAD: list[tuple[t.Any, str, str, str]] = [
     ({"vms": {"web": {"roles": {}}}}, "vms.web.roles", "type dict", "Known here: mode, consent"),
     ({"vms": {"web": {"roots": [".."]}}}, "vms.web.roots[0].path", "'..'", "Begin it with '/'"),
     ({"vms": {"web": None}}, "vms.web", "None", "Give a dictionary"),
-    ({"audit": {"segment_mib": 0}}, "audit.segment_mib", "0", "1 to 4096"),
-    ({"audit": {"segments": 1.5}}, "audit.segments", "type float", "a whole number"),
-    ({"audit": {"journald": "on"}}, "audit.journald", "'on'", "Write true or false"),
 ]
 
 
@@ -199,7 +195,6 @@ def test_the_whole_of_it() -> None:
     assert layer.command_rule("quit") == CommandRule("deny")
     assert layer.command_rule("migrate") == CommandRule(None, {"channels[].addr.host": ("10.0.0.1",)})
     assert layer.command_rule("cont") is None
-    assert policy.audit == {"journald": False, "segment_mib": 1, "segments": 3}
     assert policy.role_of(1000, [1]) == Role("viewer", frozenset({"screendump"}))
     assert policy.role_of(1001, [1]) == Role("viewer", frozenset({"screendump"}))
     assert policy.role_of(1002, [1, 2000]) == Role("operator")
@@ -229,7 +224,6 @@ def test_no_file() -> None:
     assert (BUILTIN.id, BUILTIN.problem, BUILTIN.layer("web1").name) == ("builtin", None, "host")
     assert BUILTIN.layer("web1") == Layer("host", roots=(), listen=(), connect=(), devices=())
     assert BUILTIN.role_of(0, []) == Role("admin") and BUILTIN.role_of(1000, [0]) is None
-    assert BUILTIN.audit == {"journald": True, "segment_mib": 16, "segments": 0}
     assert parse({"version": 1}, "builtin") == BUILTIN
 
 
