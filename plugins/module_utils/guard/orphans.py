@@ -16,11 +16,11 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard import record as 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog, Held
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.moment import boot_id, start_ticks
 
-#: Bytes of the log that a task in direct mode looks through: some 250 records, 3 ms. What died longer ago is found
+#: Bytes of the log that a task in direct mode looks through: some 250 records, 10 ms. What died longer ago is found
 #: by the next runner.
 NEAR = 256 * 1024
 
-#: Bytes that a runner looks through if it does not meet the mark of the one before: half a second at most.
+#: Bytes that a runner looks through if it does not meet the mark of the one before: a second or so, once.
 FAR = 32 * 1024 * 1024
 
 
