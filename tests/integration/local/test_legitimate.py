@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.tests.integration.local.attacks import images
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, traces
 
 MODES = ("ipc", "direct")
@@ -198,8 +199,23 @@ def test_a_disk_is_plugged_in_and_out(vm: Vm, mode: str) -> None:
     )
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hostile_header_with_its_names_overruled(vm: Vm, mode: str) -> None:
+    """An image whose header names a file of the host may be used by who says ``backing: null``: QEMU opens no other."""
+    image = vm.disks / f"foreign-{mode}.qcow2"
+    image.write_bytes(images.qcow2_bytes(backing="/etc/hostname"))
+    node = {"driver": "qcow2", "read-only": True, "file": {"driver": "file", "filename": str(image)}}
+    _added, nodes, _gone = vm.send(
+        mode,
+        ("blockdev-add", {"node-name": "foreign", "backing": None, **node}),
+        ("query-named-block-nodes", {}),
+        ("blockdev-del", {"node-name": "foreign"}),
+    )
+    assert "/etc/hostname" not in [one["file"] for one in nodes["response"]]
+
+
 def test_a_disk_on_pci(vm: Vm) -> None:
-    """A PC's slot lets go of a card when the guest says so; this guest has nobody to say it, so a reset does."""
+    """Plugged in, and asked for back; a PC's slot lets go of a card when the guest says so, and here is no guest."""
     image = vm.disks / "card.raw"
     image.write_bytes(b"\0" * (1 << 20))
     vm.send(

@@ -118,6 +118,7 @@ def complaint(attack: Attack, step: Step, result: Result) -> str | None:
         return f"{attack.name}: {step.command} should pass: {result['msg']}" if result["failed"] else None
     if result.get("error_code") not in _REFUSALS:
         what = result.get("msg") or f"it was sent: {result.get('response')!r}"
+        what += str(result.get("module_stderr", ""))
         return f"{attack.name}: {step.command} {step.arguments} is not refused: {result.get('error_code')}: {what}"
     phases = [record["phase"] for record in result["audit"]]
     if phases != ["deny"]:
