@@ -98,7 +98,7 @@ def _matters(request: Request, scope: Scope) -> list[_Matter] | Refusal:
         return [_Matter(request.command, request.arguments, str(commands.class_of(request.command)), empty)]
     whole = walk(scope.schema, request.command, request.arguments)
     if whole.problem is not None:
-        remedy = "query-qmp-schema and QEMU's QMP reference say what this command takes."
+        remedy = f"See {request.command} in QEMU's QMP reference."
         return Refusal("schema", whole.problem, remedy, final=True)
     unknown = next((leaf for leaf in whole.leaves if rule_of(leaf) is None), None)
     if unknown is not None:
@@ -174,12 +174,20 @@ def _by_policies(
     if said is not None and said.decision == "allow":
         reason = f"the host's policy allows {request.command} by name"
         return Verdict("allow", klass, "policy", reason, level, role=role, layer=rights.host.name, openings=openings)
+    if said is not None and any(path in said.arguments for path in _named(matters)):
+        reason = f"the host's policy names what {request.command} may be given"
+        return Verdict("allow", klass, "policy", reason, level, role=role, layer=rights.host.name, openings=openings)
     if request.command in commands.FIELD_JUDGED:
         reason = "its arguments reach nothing that is closed"
         return Verdict("allow", klass, "argument-rules", reason, level, role=role, openings=openings)
     return Verdict(
         "allow", klass, f"class-{klass}", f"the class {klass} is allowed", level, role=role, openings=openings
     )
+
+
+def _named(matters: t.Sequence[_Matter]) -> t.Iterator[str]:
+    """The fields of this request, as policies write them."""
+    return (Case.plain(leaf.where) for matter in matters for leaf in matter.walk.leaves)
 
 
 def _consent(request: Request, rights: Rights, layer: Layer, why: str) -> Refusal | None:
@@ -189,8 +197,11 @@ def _consent(request: Request, rights: Rights, layer: Layer, why: str) -> Refusa
         reason = (
             f"{request.command} needs consent: {why}; and the policy of the {closed.name} does not let consent count"
         )
+        if closed.name != "host":
+            return Refusal("consent", reason, f"Take consent: false out of the option policy of the {closed.name}.")
         opens = {"policy": {"commands": {request.command: "allow"}}}
-        return Refusal("consent", reason, "Have the host's policy allow this command by name.", opens)
+        remedy = f"Have the host's policy say commands: {{{request.command}: allow}}, or drop its consent: false."
+        return Refusal("consent", reason, remedy, opens)
     if request.allow_dangerous is True:
         return None
     remedy = "Set allow_dangerous: true for this task if you accept that."
@@ -217,12 +228,13 @@ def _matter_by_layer(matter: _Matter, scope: Scope, layer: Layer, base: bool) ->
     conditions = rule.arguments if rule is not None else {}
     decision, why = _decision(matter, layer, base)
     if decision == "deny":
-        opens = {"policy": {"commands": {matter.command: "allow"}}}
-        remedy = "Have the host's policy allow this command by name."
+        opens = {"policy": {"commands": {matter.command: "allow"}}} if base else None
+        remedy = f"Have the host's policy say commands: {{{matter.command}: allow}}." if base else _take_out(layer)
         return _Finding(Refusal("policy" if layer.name != "host" else _said_by(matter, layer), why, remedy, opens))
     wrong = unmet(conditions, matter.arguments)
     if wrong is not None:
-        return _Finding(Refusal("policy-arguments", wrong[1], "Use one of the values that the policy names."))
+        remedy = "Use one of the values that the policy names."
+        return _Finding(Refusal("policy-arguments", wrong[1], remedy))
     case = Case(matter.command, scope, layer, base, matter.walk.nodes)
 
     def lifted(where: str) -> bool:
@@ -235,12 +247,18 @@ def _matter_by_layer(matter: _Matter, scope: Scope, layer: Layer, base: bool) ->
     if refusal is None and base and matter.command == "netdev_add":
         refusal = tap_without_name(matter.arguments)
     if refusal is not None:
-        return _Finding(refusal)
+        return _Finding(
+            refusal if base or refusal.final else replace(refusal, remedy=_take_out(layer), allow_with=None)
+        )
     answer = flags(matter.command, matter.arguments, case, lifted)
     if isinstance(answer, Refusal):
         return _Finding(answer)
     consent = answer.why if isinstance(answer, Consent) else why if decision == "consent" else None
     return _Finding(None, consent, tuple(case.openings))
+
+
+def _take_out(layer: Layer) -> str:
+    return f"Take what denies it out of the option policy of the {layer.name}."
 
 
 def _field(leaf: Leaf, case: Case, conditions: t.Mapping[str, t.Tuple[t.Any, ...]]) -> Refusal | None:
@@ -277,7 +295,7 @@ def _decision(matter: _Matter, layer: Layer, base: bool) -> tuple[str, str]:
     default = _DEFAULTS[matter.klass]
     if default == "deny":
         return default, f"{matter.command} has the class {matter.klass} and no policy allows it"
-    return default, f"the class {matter.klass} gives away what the guest holds, or depends on QEMU's insides"
+    return default, "it gives away what the guest holds, or decides who sees it"
 
 
 def _said_by(matter: _Matter, layer: Layer) -> str:

@@ -90,7 +90,7 @@ def locate(name: str, places: t.Sequence[Place], relative_to: str | None) -> Fou
         name = f"{relative_to}/{name}"
     path = "/" + "/".join(part for part in name.split("/") if part not in ("", "."))
     if any(path == tree or path.startswith(f"{tree}/") for tree in _KERNEL):
-        raise Misleading("is a door of the kernel, not a file")
+        raise Misleading("lies in /proc, /sys or /dev/fd, where names are no files")
     outside = Misleading("lies outside of the VM's own folder and of every root that the host's policy names")
     for place in places:
         for prefix in dict.fromkeys((place.path.rstrip("/"), _real(place.path))):

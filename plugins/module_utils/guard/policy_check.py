@@ -65,7 +65,8 @@ def check(key: Key, where: str, value: t.Any, host: bool) -> t.Any:
 
 
 def _item(key: Key) -> Key:
-    assert key.item is not None  # the table's own promise for lists and maps, see its test
+    if key.item is None:  # the table's own promise for lists and maps, see its test
+        raise AssertionError(key.name)
     return key.item
 
 

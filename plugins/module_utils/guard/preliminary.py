@@ -39,7 +39,12 @@ def unacceptable(request: Request, scope: Scope, rights: Rights) -> Refusal | No
         remedy = "Give the arguments as a dictionary of what the QMP reference names for this command."
         return Refusal("argument-shape", problem, remedy, final=True)
     if name in _OURS:
-        return Refusal("reserved", f"{name} is not for callers: {_OURS[name]}", "Leave it to the runner.", final=True)
+        return Refusal(
+            "reserved",
+            f"{name} is not for callers: {_OURS[name]}",
+            "Name the file itself in the command; the runner passes it on.",
+            final=True,
+        )
     if scope.schema is None and (request.arguments or name in commands.FIELD_JUDGED):
         reason = "QEMU's schema is not at hand, so arguments cannot be judged"
         return Refusal("no-schema", reason, "Ask while the VM runs, or start it once.", final=True)

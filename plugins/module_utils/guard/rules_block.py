@@ -92,13 +92,15 @@ def created_file(leaf: Leaf, case: Case) -> Refusal | None:
 def node(one: Node, case: Case, lifted: t.Callable[[str], bool]) -> Refusal | None:
     """One node apart from its single fields. ``lifted``: whether the policy names this option of the command."""
     options = one.options
-    for key, value, why in _WEAK:
+    for key, value, why in _WEAK if case.base else ():
         if options.get(key) == value and type(options.get(key)) is type(value) and not lifted(_option(one, key)):
             return Refusal("flag", f"{_option(one, key)}: {value!r} {why}", f"Leave {key} out.")
-    check = options.get("host-key-check")
+    check = options.get("host-key-check") if case.base else None
     if isinstance(check, dict) and check.get("mode") == "none" and not lifted(_option(one, "host-key-check.mode")):
         return Refusal(
-            "flag", f"{_option(one, 'host-key-check.mode')} 'none' takes any server's word", "Check its key."
+            "flag",
+            f"{_option(one, 'host-key-check.mode')} 'none' takes any server's word",
+            "Use host-key-check.mode: known_hosts, or hash.",
         )
     driver = options.get("driver")
     if case.no_word_on_files or driver not in images.REFERRING or lifted(_option(one, "file")):
@@ -210,7 +212,9 @@ def _follow(
         return Refusal("image-header", f"{where}: the images' headers refer to more than {_MAX_CHAIN} images", remedy)
     if form is None:
         return Refusal(
-            "image-header", f"{said} has no format, so QEMU would guess it", "qemu-img rebase -u -F FORMAT ..."
+            "image-header",
+            f"{said} has no format, so QEMU would guess it",
+            "Store it: qemu-img rebase -u -b BACKING -F FORMAT IMAGE; or name 'backing' yourself.",
         )
     try:
         found = locate(name, case.places, os.path.dirname(image.path))
@@ -230,12 +234,20 @@ def _inspect(where: str, found: Found, form: str | None) -> images.Header | Refu
     try:
         fd = reopen(found.base, found.parts, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, Misleading) as error:
-        return Refusal("image-header", f"{where} {quoted(found.path)} cannot be read: {error}", "Check its rights.")
+        return Refusal(
+            "image-header",
+            f"{where} {quoted(found.path)} cannot be read: {error}",
+            "The runner must be able to read it.",
+        )
     try:
         return images.inspect(fd, images.probe(fd) if form is None else form)
     except images.Unreadable as problem:
         return Refusal("image-header", f"{where} {quoted(found.path)}: {problem}", "Check the image and its format.")
     except OSError as error:
-        return Refusal("image-header", f"{where} {quoted(found.path)} cannot be read: {error}", "Check its rights.")
+        return Refusal(
+            "image-header",
+            f"{where} {quoted(found.path)} cannot be read: {error}",
+            "The runner must be able to read it.",
+        )
     finally:
         os.close(fd)

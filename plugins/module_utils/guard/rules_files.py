@@ -12,7 +12,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.paths import Foun
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Opening, Refusal
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.walk import Leaf
 
-_NEW = "Name a new file in the VM's own output folder, such as NAME.img."
+_NEW = "Choose a name that is not there yet, in the VM's own output folder."
 _ROOT = "Use a file in the VM's own folder (disks/ or output/), or have the host's policy name its folder in 'roots'."
 
 

@@ -41,6 +41,8 @@ def endpoint(leaf: Leaf, case: Case) -> Refusal | None:
     if leaf.root == "BlockdevOptions":
         return None  # the node's own rule looks at the whole server
     found = _endpoint_of(leaf)
+    if found is None and not case.base:
+        return None
     if found is None:
         return case.refuse(leaf, "is an address that no rule can judge", _exact(), case.by_name(leaf))
     return _check(leaf, case, found)
@@ -79,7 +81,7 @@ def unix_connect(leaf: Leaf, case: Case) -> Refusal | None:
 
 def url(leaf: Leaf, case: Case) -> Refusal | None:
     """A URL of the block drivers is judged with its node; any other URL only by name."""
-    if leaf.root == "BlockdevOptions":
+    if leaf.root == "BlockdevOptions" or not case.base:
         return None
     return case.refuse(leaf, "is an address that no rule can judge", _exact(), case.by_name(leaf))
 
@@ -132,8 +134,12 @@ def migration_uri(leaf: Leaf, case: Case) -> Refusal | None:
     scheme, colon, rest = text.partition(":")
     way = "connect" if case.command == "migrate" else "listen"
     if scheme == "file" and colon:
-        if way == "listen" or case.base is False:
-            return case.refuse(leaf, "reads a whole machine from a file", _exact(), case.by_name(leaf))
+        if way == "listen":
+            return (
+                None
+                if not case.base
+                else case.refuse(leaf, "reads a whole machine from a file", _exact(), case.by_name(leaf))
+            )
         return new_file(leaf, case, name=rest, prefix="file:")
     if scheme == "tcp" and colon:
         host, separator, port = rest.split(",", 1)[0].rpartition(":")
@@ -154,13 +160,15 @@ def migration_uri(leaf: Leaf, case: Case) -> Refusal | None:
 def forward(leaf: Leaf, case: Case) -> Refusal | None:
     """hostfwd: ``[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport``."""
     found = _FORWARD.fullmatch(str(leaf.value))
+    if found is None and not case.base:
+        return None
     if found is None:
         return case.refuse(leaf, "is no forwarding that a rule can judge", "Write tcp:127.0.0.1:PORT-:GUESTPORT.")
     return _check(leaf, case, Endpoint("listen", _bare(found["host"]), found["port"]))
 
 
 def _exact() -> str:
-    return "Have the host's policy name this very value for this command, if you mean it."
+    return "Have the host's policy say commands: {COMMAND: {arguments: {FIELD: [VALUE]}}}, if you mean it."
 
 
 def _check(leaf: Leaf, case: Case, end: Endpoint) -> Refusal | None:

@@ -13,7 +13,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.conditions import
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Opening, Refusal
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.walk import Leaf
 
-_EXACT = "Have the host's policy name this very value for this command, if you mean it."
+_EXACT = "Have the host's policy say commands: {COMMAND: {arguments: {FIELD: [VALUE]}}}, if you mean it."
+
+#: What a policy can name under ``devices``: an interface, or a device by its path.
+_DEVICE = re.compile(r"/[^\0*]+|[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 
 #: Chardevs and other parts that the collection itself needs to keep hold of a VM.
 RESERVED = frozenset({"maqet-monitor", "maqet-direct", "maqet-agent", "maqet-serial"})
@@ -64,7 +67,8 @@ def host_device(leaf: Leaf, case: Case) -> Refusal | None:
     if isinstance(leaf.value, str) and any(value_matches(one, leaf.value) for one in allowed or ()):
         return None
     remedy = "Have the host's policy name it under 'devices'."
-    opens = {"devices": [leaf.value]} if isinstance(leaf.value, str) else case.by_name(leaf)
+    plain = isinstance(leaf.value, str) and _DEVICE.fullmatch(leaf.value) is not None
+    opens = {"devices": [leaf.value]} if plain else case.by_name(leaf)
     return case.refuse(leaf, "is a device of the host that no policy names", remedy, opens)
 
 
@@ -87,7 +91,7 @@ def human_monitor(leaf: Leaf, case: Case) -> Refusal | None:
     problem = hmp.problem(leaf.value)
     if problem is None:
         return None
-    remedy = "Use the QMP command that does the same, whose arguments can be judged. " + _EXACT
+    remedy = "Use the QMP command that does the same, whose arguments can be judged. Or: " + _EXACT
     return case.refuse(leaf, problem, remedy, case.by_name(leaf))
 
 
@@ -102,12 +106,12 @@ def qom(leaf: Leaf, case: Case) -> Refusal | None:
         return None
     if leaf.key == "value":
         return None  # what may be set is decided by the two others
-    verb = "set" if case.command == "qom-set" else "read"
+    verb = "written" if case.command == "qom-set" else "read"
     remedy = "Have the host's policy name path and property for this command."
     opens = case.by_name(leaf)
     if case.command in ("qom-get", "qom-set"):
         opens["commands"][case.command]["arguments"] = {"path": [path], "property": [name]}
-    return case.refuse(leaf, f"is nothing that is known to be harmless to {verb} ({path}, {name})", remedy, opens)
+    return case.refuse(leaf, f"and property {name!r}: not on the list of those that may be {verb}", remedy, opens)
 
 
 def tap(leaf: Leaf, case: Case) -> Refusal | None:
@@ -141,7 +145,7 @@ def reserved(leaf: Leaf) -> Refusal | None:
     named = isinstance(value, str) and (value in names or any(value.endswith(f"/{name}") for name in RESERVED))
     if not named or leaf.kind in ("guest-data", "secret", "opaque", "hmp"):
         return None
-    remedy = "Leave it alone; maqet_vm changes what can be changed."
+    remedy = "Change the VM with maqet_vm instead."
     return Refusal("reserved", f"{leaf.where} {value!r} belongs to the runner", remedy, final=True)
 
 

@@ -87,7 +87,10 @@ def _user(target: Target) -> tuple[t.Optional[int], t.Optional[int]]:
     """Whose files QEMU opens by their names: the owner of the VM's output folder, if that is not who we are."""
     if target.home is None:
         return None, None
-    found = os.stat(f"{target.home}/output")
+    try:
+        found = os.stat(f"{target.home}/output")
+    except OSError:  # no file is named there either, then
+        return None, None
     return (found.st_uid, found.st_gid) if found.st_uid != os.geteuid() else (None, None)
 
 

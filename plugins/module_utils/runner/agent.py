@@ -219,7 +219,8 @@ class Agent:
         return line
 
     async def _more(self) -> None:
-        assert self._streams is not None
+        if self._streams is None:
+            raise _Gone()
         try:
             data = await self._streams[0].read(_CHUNK)
         except ConnectionError:
@@ -229,7 +230,8 @@ class Agent:
         self._buffer += data
 
     async def _send(self, message: t.Mapping[str, t.Any], before: bytes = b"") -> None:
-        assert self._streams is not None
+        if self._streams is None:
+            raise _Gone()
         writer = self._streams[1]
         try:
             writer.write(before + json.dumps(message).encode() + b"\n")

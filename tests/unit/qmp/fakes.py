@@ -102,6 +102,7 @@ class FakeServer:
         self.error: t.Optional[BaseException] = None
         self._talk = talk
         self._clients: list[Client] = []
+        self._closed = False
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(self.path)
         self._listening.listen()
@@ -118,6 +119,7 @@ class FakeServer:
 
     def close(self) -> None:
         """End the server, and whatever conversations it has."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         for client in self._clients:
@@ -134,6 +136,8 @@ class FakeServer:
                 return
             client = Client(connected)
             self._clients.append(client)
+            if self._closed:  # it came while we closed, and was not among those that were told
+                client.end()
             if self.side_by_side:
                 self._threads.append(threading.Thread(target=self._serve, args=(client,)))
                 self._threads[-1].start()
