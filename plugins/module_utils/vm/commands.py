@@ -218,5 +218,5 @@ def _direct(to: Target, where: Layout, plan: Plan) -> Answer:
     """A monitor serves one client at a time, so we queue for it, among ourselves at least."""
     lock = direct_lock(where.run, to.name)
     what = f"The direct monitor of {to.name}"
-    with contextlib.nullcontext() if plan.asked.check else locked(lock, plan.asked.seconds, plan.who, what):
+    with contextlib.nullcontext() if not plan.asked.sends else locked(lock, plan.asked.seconds, plan.who, what):
         return through_monitor(to, plan.asked)

@@ -173,7 +173,8 @@ def test_a_qemu_of_somebody_else(vm: FakeVm, tmp_path: pathlib.Path) -> None:
 
 def test_a_list_that_fails_in_the_middle_is_a_change(vm: FakeVm, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "qmp.sock"
-    listed = [{"command": name, "arguments": None} for name in ("stop", "device_del", "cont")]
+    listed: list[dict[str, t.Any]] = [{"command": name, "arguments": None} for name in ("stop", "device_del", "cont")]
+    listed[1]["arguments"] = {"id": "x"}
     with FakeMonitor(path, {"device_del": Refusal("DeviceNotFound", "no")}) as fake:
         error = fails(socket=str(path), commands=listed)
     assert error.details["changed"] is True
@@ -181,14 +182,15 @@ def test_a_list_that_fails_in_the_middle_is_a_change(vm: FakeVm, tmp_path: pathl
     assert fake.commands[-1] == "device_del"
 
 
-def test_check_mode_touches_nothing(vm: FakeVm, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("how", [{"check": True}, {"explain": True}])
+def test_check_mode_and_explaining_touch_nothing(vm: FakeVm, tmp_path: pathlib.Path, how: dict[str, t.Any]) -> None:
     path = tmp_path / "qmp.sock"
     with FakeMonitor(path) as fake:
-        answer = send(True, socket=str(path), command="quit")
+        answer = send(socket=str(path), command="quit", **how)
         assert answer["decision"]["decision"] == "allow"
         assert "response" not in answer
         fake.hung_up.get(timeout=PATIENCE)
-    assert fake.commands == ["query-commands", "query-uuid"]
+    assert fake.commands == ["query-qmp-schema", "query-uuid"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["qmp.sock"]
 
 
