@@ -24,7 +24,7 @@ except ImportError:  # names for those who import them; demand() ends the runner
     QMPClient = t.Any  # type: ignore[misc,assignment]
 
 with contextlib.suppress(ImportError):  # before ready, like all: a library may be replaced while we run
-    import yaml  # noqa: F401
+    import yaml  # noqa: F401  # pylint: disable=unused-import
 
 # Import name and name on PyPI. PyYAML reads the policy file, psutil the processes around a VM.
 _NEEDED = (("qemu.qmp", "qemu.qmp"), ("psutil", "psutil"), ("yaml", "PyYAML"))

@@ -88,12 +88,12 @@ def test_the_first_refusal_is_recorded_at_any_time(door: Door, now: float) -> No
 
 
 def test_one_user_is_recorded_once_a_minute_and_the_rest_is_counted(door: Door) -> None:
-    for _ in range(5):
+    for _attempt in range(5):
         door.turns_away(1001)
         door.now += 1
     assert len(door.recorded) == 1
     door.turns_away(1002)
-    assert [caller.uid for caller, _ in door.recorded] == [1001, 1002]
+    assert [caller.uid for caller, _verdict in door.recorded] == [1001, 1002]
     door.now += QUIET
     door.turns_away(1001)
     assert door.recorded[-1][1].reason.endswith("(4 refusals since the last record)")

@@ -255,7 +255,7 @@ def test_it_comes_and_goes(file: File, settled: None) -> None:
 
 def test_who_listens_hears_of_each_policy_once(file: File) -> None:
     file.write()
-    for _ in range(3):
+    for _attempt in range(3):
         assert file.now.problem is None
     file.path.touch()
     assert file.now.problem is None

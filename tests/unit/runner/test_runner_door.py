@@ -139,7 +139,7 @@ def test_a_stranger_hears_why_and_nothing_else_and_is_recorded_once(door: Door) 
     door.peer = (99, 1001, 1001)
 
     async def scenario() -> None:
-        for _ in range(3):
+        for _attempt in range(3):
             (answer,) = await door.say(hello=False)
             assert set(answer) == {"error"}
             assert answer["error"]["error_code"] == "policy_denied"
