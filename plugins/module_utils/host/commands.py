@@ -18,7 +18,7 @@ def run(argv: t.Sequence[str], seconds: float = 60, user: t.Optional[int] = None
     """
     rights: dict[str, t.Any] = {} if user is None else {"user": user, "group": user, "extra_groups": [], "cwd": "/"}
     try:
-        done: subprocess.CompletedProcess[bytes] = subprocess.run(  # pylint: disable=ansible-bad-function  # the runner calls this too, and is no module
+        done = subprocess.run(  # pylint: disable=ansible-bad-function  # the runner calls this too, and is no module
             list(argv),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -39,7 +39,7 @@ def run(argv: t.Sequence[str], seconds: float = 60, user: t.Optional[int] = None
             command=list(argv),
             stderr=words,
         )
-    return done.stdout.decode("utf-8", "replace")
+    return str(done.stdout.decode("utf-8", "replace"))
 
 
 def plain_environment() -> dict[str, str]:

@@ -116,7 +116,10 @@ def test_files_that_qemu_writes(
 def test_a_dump_by_name(execute: Execute, output: Output) -> None:
     """``fd:NAME`` consumes it, so there is nothing left to close."""
     path, arguments = output.folder / uuid.uuid4().hex, {"paging": False, "protocol": "x"}
-    put = lambda text: arguments.update(protocol=f"fd:{text}")  # noqa: E731
+
+    def put(text: str) -> None:
+        arguments["protocol"] = f"fd:{text}"
+
     execute("dump-guest-memory", arguments, [output.passed(path, put, "getfd")])
     assert path.read_bytes()[:4] == b"\x7fELF"
 
@@ -162,10 +165,13 @@ def test_a_tap(execute: Execute) -> None:
 
 
 def test_a_refusal_leaves_nothing(execute: Execute, output: Output) -> None:
-    arguments: Arguments = {"val": 0, "size": 1 << 50}
-    put = lambda text: arguments.update(filename=text)  # noqa: E731
-    with pytest.raises((QmpError, MaqetError)):
-        execute("pmemsave", arguments, [output.passed(output.folder / uuid.uuid4().hex, put)])
+    arguments: Arguments = {"val": 0, "size": 16, "cpu-index": 99}
+
+    def put(text: str) -> None:
+        arguments["filename"] = text
+
+    with pytest.raises((QmpError, MaqetError), match="cpu"):
+        execute("memsave", arguments, [output.passed(output.folder / uuid.uuid4().hex, put)])
 
 
 def test_many_at_once(vm: str, output: Output) -> None:
