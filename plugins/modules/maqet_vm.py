@@ -68,7 +68,7 @@ options:
     choices: [auto, kvm, tcg]
   kernel:
     description:
-      - Path of a Linux kernel on the host, to boot directly.
+      - Path of a Linux kernel on the host, to boot directly. The runner opens it, so it may be root's alone.
     type: path
   initrd:
     description:
@@ -94,11 +94,13 @@ options:
         type: str
       base:
         description:
-          - Path of an image on which the disk is an overlay. The base is never written.
+          - Path of an image on which the disk is an overlay. The base is never written. As root, one that only root can
+            read is opened for QEMU, with what is below it as long as root alone can write the images.
         type: path
       path:
         description:
-          - Path of an image that exists. It is used and never deleted.
+          - Path of an image or block device that exists. It is used and never deleted. The runner opens it, so it may
+            be root's alone, and keeps its owner.
         type: path
       format:
         description:
@@ -144,7 +146,9 @@ options:
             description: Address to listen on. V(127.0.0.1) by default.
             type: str
           host_port:
-            description: Port to listen on.
+            description:
+              - Port to listen on. Not below the host's sysctl C(net.ipv4.ip_unprivileged_port_start), mostly 1024; this
+                holds for root's VMs too, since their QEMU is not root.
             type: int
             required: true
           guest_address:
@@ -176,6 +180,8 @@ options:
     description:
       - Further arguments for QEMU, as a list of words. Those that would break what the collection promises are refused.
       - QEMU's folder is the VM's output folder.
+      - As root, QEMU has a user of its own, RV(vm.qemu_uid). A file that is named here must be open to that user, such
+        as by C(setfacl -m u:UID:r FILE), or be readable to everybody.
     type: list
     elements: str
   labels:
@@ -349,7 +355,8 @@ error_code:
   description:
     - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_not_running), V(vm_busy),
       V(vm_exited), V(restart_required), V(stop_timeout), V(wait_timeout), V(qemu_not_found), V(qemu_failed),
-      V(libraries_missing), V(runner_failed), V(runner_unreachable), V(state_unsafe), V(command_failed), V(host_error).
+      V(libraries_missing), V(runner_failed), V(runner_unreachable), V(state_unsafe), V(command_failed), V(host_error),
+      V(no_identity).
   type: str
   returned: on failure
 """

@@ -54,6 +54,8 @@ def display(paths: VmPaths, uid: t.Optional[int]) -> None:
     files.make_folder(folder)
     if uid is not None:
         os.chown(folder, uid, uid, follow_symlinks=False)
+        for above in (paths.run, os.path.dirname(paths.run)):
+            _let_through(above)
 
 
 def _let_through(folder: str) -> None:

@@ -84,6 +84,7 @@ def test_what_qemu_may(local: Local, name: str) -> None:
 def test_whose_the_files_are(local: Local, name: str) -> None:
     """The user stays with the VM."""
     started = local.vm(name, state="running", **NOTHING, disks=DISK, display="vnc")
+    assert not started["failed"], started
     uid = started["vm"]["qemu_uid"]
     where = paths(name)
     assert modes(where.home) == (0, uid, 0o710)
@@ -101,10 +102,8 @@ def test_whose_the_files_are(local: Local, name: str) -> None:
 
 def as_user(uid: int, *words: str) -> tuple[int, str]:
     """What a process of that user gets: a taken over QEMU could do no more."""
-    done = subprocess.run(
-        list(words), user=uid, group=uid, extra_groups=[], cwd="/", capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+    done = subprocess.run(list(words), user=uid, group=uid, extra_groups=[], cwd="/", capture_output=True, check=False)
+    return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
 def test_two_vms_are_strangers(local: Local, name: str, other: str) -> None:
@@ -151,8 +150,9 @@ def test_images_that_only_root_may_use(local: Local, name: str, tmp_path: Path) 
         over = blocks["over"]
         assert over["image"]["backing-image"]["backing-image"]["format"] == "qcow2"
         assert (blocks["cd"]["ro"], blocks["link"]["ro"]) == (True, False)
-        for node, command in (("disk-link", "write -P 7 0 512"), ("disk-over", "write -P 9 0 512")):
-            monitor.execute("human-monitor-command", {"command-line": f'qemu-io {node} "{command}"'})
+        for device, command in (("link", "write -P 7 0 512"), ("over", "write -P 9 0 512")):
+            line = f'qemu-io -d /machine/peripheral/{device}/virtio-backend "{command}"'
+            monitor.execute("human-monitor-command", {"command-line": line})
     for file in (lowest, base, disk, readonly):
         assert modes(file) == (0, 0, 0o600)
     assert not local.vm(name, state="stopped", force=True, stop_timeout=0)["failed"]
