@@ -24,6 +24,8 @@ _TALKATIVE = ("qmp_", "handle_", "monitor_", "vnc_", "qcrypto_", "visit_", "obje
 _MIN_BPS, _MIN_IOPS = 64 * 1024, 10
 #: Bytes of memory below which a balloon strangles any guest.
 _MIN_BALLOON = 64 * 1024 * 1024
+#: Bytes of a chardev's buffer.
+_MAX_RING = 16 * 1024 * 1024
 #: Bytes that a dump must leave free on its file system.
 _MARGIN = 64 * 1024 * 1024
 
@@ -247,6 +249,12 @@ def _netdev(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) 
 def _chardev(arguments: _Arguments, case: Case, lifted: t.Callable[[str], bool]) -> Answer:
     backend = arguments.get("backend")
     kind = backend.get("type") if isinstance(backend, dict) else None
+    data = backend.get("data") if isinstance(backend, dict) else None
+    size = data.get("size") if isinstance(data, dict) else None
+    if isinstance(size, int) and not 0 < size <= _MAX_RING:  # QEMU ends when it cannot have the memory
+        return Refusal(
+            "flag", f"backend.data.size: {size} is more than a buffer needs", f"Give up to {_MAX_RING} bytes."
+        )
     if kind in ("stdio", "console", "braille", "wctablet", "msmouse", "spicevmc", "spiceport", "dbus") and not lifted(
         "backend.type"
     ):

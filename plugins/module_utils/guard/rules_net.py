@@ -30,6 +30,7 @@ class Endpoint(t.NamedTuple):
 
 _REMEDY = "Have the host's policy name the address under net.{way}."
 _FORWARD = re.compile(r"(?:(?:tcp|udp)?:)(?P<host>\[[^\]]*\]|[^:\[\]]*):(?P<port>[0-9]+)-(?:[^:]*):[0-9]+")
+_URL = re.compile(r"[a-z]+://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?(?:/[A-Za-z0-9._~/%+=&?,:;!-]*)?")
 _URL_PORTS = {"http": "80", "https": "443", "ftp": "21", "ftps": "990"}
 #: Where a remote block driver finds its server, and the port if it is not said.
 _SERVERS = {"ssh": ("server", "22"), "nfs": ("server", "2049")}
@@ -223,6 +224,8 @@ def _listens(leaf: Leaf) -> bool:
 def _server(driver: str, options: t.Mapping[str, t.Any]) -> Endpoint | None:
     """Where a remote block node connects to; None if that cannot be said."""
     if driver in _URL_PORTS:
+        if not _URL.fullmatch(str(options.get("url"))):  # parsers differ about what is odd: curl's is QEMU's
+            return None
         try:
             url_ = urllib.parse.urlsplit(str(options.get("url")))
             port = str(url_.port or _URL_PORTS[driver])
