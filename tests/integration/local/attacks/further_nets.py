@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 import typing as t
 
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.table import (
@@ -152,10 +153,19 @@ def _nbd(name: str, kinds: str, address: dict[str, t.Any], effect: t.Any, **more
     return one(name, kinds, "nbd-server-start", {"addr": address}, effect, blames="addr", **more)
 
 
+def _by_name() -> t.Any:
+    """A minimal system has no /etc/hosts, and then QEMU finds no localhost either."""
+    try:
+        socket.getaddrinfo("localhost", 80)
+    except OSError:
+        return "this machine does not know the name localhost"
+    return listens()
+
+
 SERVERS = (
     _nbd("s-nbd-any", "net-listen", {"type": "inet", "data": {"host": "0.0.0.0", "port": "<port>"}}, listens()),
     _nbd("s-nbd-empty", "net-listen", {"type": "inet", "data": {"host": "", "port": "<port>"}}, listens()),
-    _nbd("s-nbd-name", "net-listen", {"type": "inet", "data": {"host": "localhost", "port": "<port>"}}, listens()),
+    _nbd("s-nbd-name", "net-listen", {"type": "inet", "data": {"host": "localhost", "port": "<port>"}}, _by_name()),
     _nbd(
         "s-nbd-range",
         "net-listen",
