@@ -47,8 +47,8 @@ def run_task(
 
 
 def qemu_pids(host: nspawn.Host, name: str) -> list[str]:
-    """The QEMU processes that work in the folders of this VM."""
-    return host.root("sh", "-c", f"pgrep -f '^[^ ]*qemu-system-.*maqet/(vms/)?{name}/' || true").split()
+    """The QEMU processes of this VM; files come to them as descriptors, so that its name is all that tells them."""
+    return host.root("sh", "-c", f"pgrep -f '^[^ ]*qemu-system-.* guest={name},' || true").split()
 
 
 def unit(host: nspawn.Host, name: str, *properties: str) -> dict[str, str]:
