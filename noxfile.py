@@ -295,9 +295,10 @@ def unit(session: nox.Session) -> None:
 
 
 # What each of two processes runs, side by side: most of the time a test waits for Ansible, on one core.
+_ELSEWHERE = [f"tests/integration/local/{name}" for name in ("attacks", "test_guest.py", "test_secrets.py")]
 SHARDS = {
-    "here": ["tests/integration/local", "--ignore", "tests/integration/local/attacks"],
-    "attacks and hosts": ["tests/integration/local/attacks", "tests/integration/hosts"],
+    "here": ["tests/integration/local", *(f"--ignore={path}" for path in _ELSEWHERE)],
+    "attacks, guest, secrets and hosts": [*_ELSEWHERE, "tests/integration/hosts"],
 }
 
 
