@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.maqet.qemu.tests.unit.guard import schemas
 
 # No test waits longer for a thread or a byte than this, in seconds: then something hangs, and the test fails.
-PATIENCE = 8.0
+PATIENCE = 30.0
 Message = dict[str, t.Any]
 
 GREETING: Message = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 22}}, "capabilities": ["oob"]}}
