@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import typing as t
@@ -42,13 +43,19 @@ BAD: dict[str, tuple[Result, tuple[str, ...]]] = {
 }
 
 
+_OTHERS = re.compile(r"test-[0-9a-f]{8}|pytest|policy")
+
+
 def tree(part: str = "") -> list[str]:
-    """Files of our folders on this host with ``part`` in their path: other VMs may come and go meanwhile."""
+    """Files of our folders on this host with ``part`` in their path, but for those of other tests' VMs.
+
+    These come and go meanwhile, since another process runs other tests.
+    """
     where = layout()
     found: list[str] = []
     for top in (where.vms, where.run, where.log):
         found += [os.path.join(folder, file) for folder, dirs, files in os.walk(top) for file in dirs + files]
-    return sorted(path for path in found if part in path)
+    return sorted(path for path in found if (part in path if part else not _OTHERS.search(path)))
 
 
 def test_bad_options(local: Local, name: str) -> None:
