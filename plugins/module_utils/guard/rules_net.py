@@ -200,9 +200,6 @@ def _endpoint_of(leaf: Leaf) -> Endpoint | None:
     if leaf.path.startswith("{socket}.") and leaf.root == "Netdev":
         host, colon, port = str(leaf.value).rpartition(":")
         return Endpoint(way, _bare(host), port) if colon else None
-    if leaf.path == "{user}.hostfwd[].str":
-        found = _FORWARD.fullmatch(str(leaf.value))
-        return None if found is None else Endpoint("listen", _bare(found["host"]), found["port"])
     return None
 
 
