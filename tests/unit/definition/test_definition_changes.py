@@ -32,6 +32,10 @@ def test_the_documented_defaults() -> None:
         "extra_args": [],
         "labels": {},
         "policy": {},
+        "restart_policy": "no",
+        "panic_action": None,
+        "reboot_action": "reset",
+        "shutdown_timeout": 60,
     }
     assert tuple(DEFAULTS) == OPTIONS
 
@@ -87,7 +91,12 @@ def test_nobody_can_change_the_defaults_by_their_result() -> None:
 
 
 def test_what_qemu_never_sees_is_live() -> None:
-    assert [option for option in OPTIONS if impact(option) == "live"] == ["labels", "policy"]
+    assert [option for option in OPTIONS if impact(option) == "live"] == [
+        "labels",
+        "policy",
+        "restart_policy",
+        "shutdown_timeout",
+    ]
 
 
 def test_no_difference() -> None:
@@ -119,6 +128,12 @@ def test_difference_names_only_what_differs() -> None:
         ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "interface": "virtio"}]}, []),
         ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "interface": "scsi"}]}, ["disks"]),
         ({}, {"disks": []}, []),
+        ({}, {"restart_policy": "always"}, []),
+        ({}, {"shutdown_timeout": 5}, []),
+        ({}, {"reboot_action": "reset"}, []),
+        ({}, {"reboot_action": "shutdown"}, ["reboot_action"]),
+        ({}, {"panic_action": "none"}, ["panic_action"]),
+        ({"panic_action": "pause"}, {"panic_action": "shutdown"}, ["panic_action"]),
     ],
 )
 def test_writing_down_a_default_costs_no_restart(before: t.Any, after: t.Any, restart: list[str]) -> None:
