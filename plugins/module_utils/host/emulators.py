@@ -12,8 +12,6 @@ import contextlib
 import os
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import (
     Process,
@@ -51,18 +49,9 @@ def look_at(process: Process, paths: VmPaths) -> t.Optional[Found]:
 
 
 def orphans(where: Layout) -> list[Found]:
-    """QEMUs of ours whose VM is not defined, or is defined with another uuid than theirs; sorted by name."""
-    return sorted(
-        (found for found in _all(where.vms) if _is_orphan(found, where.vm(found.name))), key=lambda found: found.name
-    )
-
-
-def _is_orphan(found: Found, paths: VmPaths) -> bool:
-    try:
-        definition = files.read_json(paths.definition)
-    except MaqetError:  # damaged, which is said elsewhere: there is a VM of this name
-        return False
-    return definition is None or (isinstance(definition, dict) and definition.get("uuid") != found.uuid)
+    """QEMUs of ours whose VM is not defined, sorted by name."""
+    found = [one for one in _all(where.vms) if not os.path.exists(where.vm(one.name).definition)]
+    return sorted(found, key=lambda one: one.name)
 
 
 def _all(vms: str) -> t.Iterator[Found]:

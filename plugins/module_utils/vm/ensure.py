@@ -78,6 +78,8 @@ class Ensure:
         stored = self.actual.definition
         if self.actual.problem is not None and desired.state not in _ENDING:
             raise self.actual.problem
+        if stored is None and self.actual.qemu is not None and desired.state != "absent":
+            raise _orphan(desired.name, self.actual.qemu.pid)
         now = self._situation()
         if desired.waits and (desired.state in ("stopped", "absent") or (desired.state == "present" and not now.runs)):
             raise invalid_option(
@@ -275,3 +277,13 @@ class Ensure:
         except FileNotFoundError:
             return []
         return [path for path in paths if path not in used]
+
+
+def _orphan(name: str, pid: int) -> MaqetError:
+    """A QEMU whose definition is gone: what it runs with is not known, so it cannot be made what a task says."""
+    return MaqetError(
+        f"QEMU {pid} runs as VM {name}, whose definition is gone. Restore {name}'s definition.json from a backup, or "
+        "end it with state: absent, and define the VM again.",
+        "qemu_orphaned",
+        qemu_pid=pid,
+    )
