@@ -71,11 +71,11 @@ def test_everything_is_closed(log: pathlib.Path) -> None:
 def test_a_folder_tells_of_names_that_come_go_and_change(tmp_path: pathlib.Path) -> None:
     (tmp_path / "old").touch()
     for act in (
-        lambda: (tmp_path / "new").touch(),
+        (tmp_path / "new").touch,
         lambda: (tmp_path / "new").replace(tmp_path / "old"),
-        lambda: (tmp_path / "old").unlink(),
-        lambda: (tmp_path / "folder").mkdir(),
-        lambda: (tmp_path / "folder").rmdir(),
+        (tmp_path / "old").unlink,
+        (tmp_path / "folder").mkdir,
+        (tmp_path / "folder").rmdir,
     ):
         with Folder(str(tmp_path)) as folder:
             assert wait_readable([folder.fd], 0) == []

@@ -37,7 +37,10 @@ def test_the_last_note(paths: VmPaths) -> None:
     assert exits.last(paths) == EXIT
 
 
-@pytest.mark.parametrize("garbage", ["", "{", "[]", "5", "null", "{}", '{"time": "x"}', '{"time": null}', "[" * 100_000])
+GARBAGE = ["", "{", "[]", "5", "null", "{}", '{"time": "x"}', '{"time": null}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
 def test_a_damaged_note_is_none(paths: VmPaths, garbage: str) -> None:
     pathlib.Path(paths.last_exit).write_text(garbage)
     assert exits.last(paths) is None
