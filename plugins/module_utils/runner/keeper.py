@@ -302,12 +302,12 @@ async def soon(event: asyncio.Event, seconds: float) -> bool:
 
 
 async def first(*waits: t.Awaitable[t.Any]) -> None:
-    """Wait for one of them; cancel the others."""
+    """Wait for one of them; cancel the others, and see them end: what they hold is about to be closed."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
-        if not task.done():
-            task.cancel()
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _not_running(name: str, why: str) -> MaqetError:
