@@ -442,6 +442,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
+from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import advice
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
@@ -563,6 +564,9 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
                 done = {"vm": facts(paths, work.actual), "audit": control.audit, "changed": changed}
                 error.details = {**done, **error.details}
                 raise error from None
+            hint = advice(where) if "start" in work.work.done else None
+            if hint:
+                task.warn(hint)
             if "adopt" in work.work.done:
                 task.warn(f"The runner of VM {wanted.name} was gone, its QEMU not. A new one has taken it over.")
             if work.work.stop_steps:
