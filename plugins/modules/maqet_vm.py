@@ -480,8 +480,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
-from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import advice
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import advice
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts

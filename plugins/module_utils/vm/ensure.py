@@ -123,6 +123,9 @@ class Ensure:
         """
         watch: t.Optional[Watch] = None
         try:
+            for folder in (self._paths.home, self._paths.run, self._where.runners, self._where.cache):
+                files.forget_unfinished(folder)
+            disks.forget_unfinished(self._paths.disks)
             if self.actual.unready:
                 sweep(self._paths, self.actual)
             try:

@@ -36,7 +36,10 @@ def test_normal_forms(given: dict[str, t.Any], normal: dict[str, t.Any]) -> None
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("cpu_quota", value) for value in (0, "0%", -5, "-5%", "1.5%", 1.5, True, "%", "150%%", "\u0665%", 409601, [], "1\n1")]
+    [
+        ("cpu_quota", value)
+        for value in (0, "0%", -5, "-5%", "1.5%", 1.5, True, "%", "150%%", "\u0665%", 409601, [], "1\n1")
+    ]
     + [(option, value) for option in ("cpu_weight", "io_weight") for value in (0, 10001, "", "idle", True, 1.5)]
     + [("memory_max", value) for value in (0, "512B", "80%", "infinity", True)]
     + [("autostart", value) for value in ("yes", 1, "")],
