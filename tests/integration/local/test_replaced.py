@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is replaced under a VM that runs: its runner by a newer one, QEMU's program, the Python that its runner runs on."""
+"""What is replaced under a VM that runs: its runner by a newer one, QEMU's program, its runner's Python."""
 
 from __future__ import annotations
 
