@@ -26,7 +26,8 @@ RESET = b"\xb0\xfe\xe6\x64\xf4\xeb\xfd"
 def sector(folder: Path, code: bytes) -> Result:
     """Options for a PC that runs ``code``."""
     disk = folder / "disk.img"
-    disk.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa" + bytes(65536 - 512))
+    boot = code.ljust(510, b"\0") + b"\x55\xaa"
+    disk.write_bytes(boot.ljust(1024 * 1024, b"\0"))  # SeaBIOS boots no disk that is smaller than a cylinder
     return {"arch": "x86_64", "disks": [{"path": str(disk), "format": "raw"}], **NOTHING}
 
 
