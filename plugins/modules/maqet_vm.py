@@ -464,8 +464,8 @@ error_code:
     - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_not_running), V(vm_busy),
       V(vm_exited), V(restart_required), V(stop_timeout), V(wait_timeout), V(qemu_not_found), V(qemu_failed),
       V(libraries_missing), V(runner_failed), V(runner_unreachable), V(monitor_unreachable), V(qmp_timeout),
-      V(qmp_error), V(policy_denied), V(audit_failed), V(qemu_gone), V(qemu_unidentified), V(state_unsafe),
-      V(command_failed), V(host_error), V(no_identity).
+      V(qmp_error), V(policy_denied), V(audit_failed), V(qemu_gone), V(qemu_unidentified), V(qemu_orphaned),
+      V(state_unsafe), V(command_failed), V(host_error), V(no_identity).
   type: str
   returned: on failure
 """
@@ -481,6 +481,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import advice
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts
@@ -595,6 +596,8 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
         }
         if wanted.state == "absent" and not wanted.purge and work.owned():
             result["kept"] = work.owned()
+        if work.actual.qemu is not None and work.actual.definition is None:
+            task.warn(f"QEMU {work.actual.qemu.pid} runs as VM {wanted.name}, whose definition is gone: it is ended.")
         if not task.check:
             try:
                 work.perform()
@@ -604,6 +607,9 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
                 done = {"vm": facts(paths, work.actual), "audit": control.audit, "changed": changed}
                 error.details = {**done, **error.details}
                 raise error from None
+            hint = advice(where) if "start" in work.work.done else None
+            if hint:
+                task.warn(hint)
             if "adopt" in work.work.done:
                 task.warn(f"The runner of VM {wanted.name} was gone, its QEMU not. A new one has taken it over.")
             if work.work.stop_steps:
