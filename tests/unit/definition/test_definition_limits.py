@@ -10,6 +10,13 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import limits
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge, normalise
 
+BAD: dict[str, tuple[t.Any, ...]] = {
+    "cpu_quota": (0, "0%", -5, "-5%", "1.5%", 1.5, True, "%", "150%%", "\u0665%", 409601, [], "1\n1"),
+    "cpu_weight": (0, 10001, "", "idle", True, 1.5),
+    "io_weight": (0, 10001, "", "idle", True, 1.5),
+    "memory_max": (0, "512B", "80%", "infinity", True),
+    "autostart": ("yes", 1, ""),
+}
 RESET = {"CPUQuota": "", "CPUWeight": "", "IOWeight": "", "MemoryMax": ""}
 
 
@@ -34,16 +41,7 @@ def test_normal_forms(given: dict[str, t.Any], normal: dict[str, t.Any]) -> None
     assert normalise(normal) == normal
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("cpu_quota", value)
-        for value in (0, "0%", -5, "-5%", "1.5%", 1.5, True, "%", "150%%", "\u0665%", 409601, [], "1\n1")
-    ]
-    + [(option, value) for option in ("cpu_weight", "io_weight") for value in (0, 10001, "", "idle", True, 1.5)]
-    + [("memory_max", value) for value in (0, "512B", "80%", "infinity", True)]
-    + [("autostart", value) for value in ("yes", 1, "")],
-)
+@pytest.mark.parametrize(("option", "value"), [(option, value) for option, bad in BAD.items() for value in bad])
 def test_what_is_refused(option: str, value: t.Any, refused: t.Any) -> None:
     refused(option, normalise, {option: value})
 
