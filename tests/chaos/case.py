@@ -72,7 +72,7 @@ def play(world: World, rounds: int, rng: random.Random, each: Round, figures: Fi
         except Exception as error:  # whatever it is, it must be counted and shown
             what = str(error) if isinstance(error, Broken) else traceback.format_exc()
             figures.evidence.append(f"round {number + 1}, --again {seed}: {what}\n{world.evidence()}")
-            world.log(figures.evidence[-1])
+            world.log(figures.evidence[-1].partition("\n")[0])
         finally:
             world.clear()
     return figures

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ Result = t.Dict[str, t.Any]
 MODULES = "ansible_collections.maqet.qemu.plugins.modules"
 # A module that takes longer hangs, whatever it was told, in seconds.
 HANGS = 180.0
+# What a file of the schema cache begins with.
+_DIGEST = re.compile(rb"[0-9a-f]{64}\n")
 #: A VM without an operating system: what most cases need.
 NOTHING: t.Final[Result] = {"accel": "tcg", "memory": "32"}
 #: No guest of these can notice a power button.
@@ -40,7 +43,7 @@ class Module:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": str(tree)},
             start_new_session=True,
         )
         context = {"task": "chaos", "user": "chaos", "host": "chaos", "play": "chaos"}
@@ -94,15 +97,15 @@ class World:
 
     # --- modules ---
 
-    def begin(self, module: str, tree: Path | None = None, **options: t.Any) -> Module:
+    def begin(self, module: str, /, tree: Path | None = None, **options: t.Any) -> Module:
         """Start a module; ``tree`` is the folder with ansible_collections in it, if not this checkout's."""
         return Module(module, options, tree or self.collections, self.folder)
 
-    def module(self, name: str, tree: Path | None = None, **options: t.Any) -> Result:
+    def module(self, module: str, /, tree: Path | None = None, **options: t.Any) -> Result:
         """Run a module to its end; its result, also of a failure."""
-        return self.begin(name, tree, **options).result()
+        return self.begin(module, tree, **options).result()
 
-    def vm(self, name: str, **options: t.Any) -> Result:
+    def vm(self, name: str, /, **options: t.Any) -> Result:
         """maqet_vm, which must succeed."""
         result = self.module("maqet_vm", name=name, **options)
         check(not result["failed"], f"maqet_vm of {name} with {options} failed:", short(result))
@@ -169,6 +172,8 @@ class World:
         for folder in (self.where.vms, self.where.run, self.where.log, self.where.config, str(self.folder)):
             for entry in os.listdir(folder) if os.path.isdir(folder) else ():
                 remove(os.path.join(folder, entry))
+        for path in halves(self.where):
+            remove(path.partition(" (")[0])
 
     def evidence(self) -> str:
         """Ends of the logs, and what the folders hold: for whoever has to find out what happened."""
@@ -202,7 +207,8 @@ def halves(where: Layout) -> list[str]:
             found.append(path)
         elif name.endswith(".json") and os.path.isfile(path):
             try:
-                json.loads(Path(path).read_bytes())
+                data = Path(path).read_bytes()
+                json.loads(data.partition(b"\n")[2] if _DIGEST.match(data) else data)
             except ValueError as error:
                 found.append(f"{path} ({error})")
     return found
