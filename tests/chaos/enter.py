@@ -20,6 +20,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import SYSTEM
+from ansible_collections.maqet.qemu.tests.chaos import mounts
 
 PACKAGE: t.Final = "ansible_collections.maqet.qemu.tests.chaos"
 #: Set for the process inside: the folder that holds everything.
@@ -50,7 +51,7 @@ def outside(arguments: t.Sequence[str]) -> int:
     """Run the suite in a private world and remove that world; the suite's exit status."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     libc = ctypes.CDLL(None)
-    with _folder() as folder, _mount_points() as _points:
+    with _folder() as folder, _mount_points():
         argv = [*unshare(), sys.executable, "-m", PACKAGE, *arguments]
         with subprocess.Popen(
             argv,
@@ -77,7 +78,7 @@ def _folder() -> t.Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _mount_points() -> t.Iterator[list[str]]:
+def _mount_points() -> t.Iterator[None]:
     """What the new folders are mounted over must be there; what we made for that goes again."""
     made = []
     for path in _ours() if os.geteuid() == 0 else ():
@@ -85,7 +86,7 @@ def _mount_points() -> t.Iterator[list[str]]:
             os.mkdir(path, 0o755)
             made.append(path)
     try:
-        yield made
+        yield
     finally:
         for path in made:
             with contextlib.suppress(OSError):  # somebody else has begun to use it
@@ -122,7 +123,7 @@ def init(folder: Path, main: t.Callable[[], int]) -> int:
 def _furnish(folder: Path) -> None:
     """The folders of :func:`layout`: mounted over the system's for root, named by variables for anybody else."""
     if os.path.isdir(_SYSTEMD):
-        mount("-t", "tmpfs", "-o", "mode=755", "none", _SYSTEMD)
+        mounts.tmpfs(_SYSTEMD)
     (folder / "work").mkdir()
     if os.geteuid() != 0:
         for variable, name in (("XDG_DATA_HOME", "d"), ("XDG_STATE_HOME", "s"), ("XDG_CONFIG_HOME", "c")):
@@ -134,10 +135,5 @@ def _furnish(folder: Path) -> None:
     for path in (SYSTEM.state, SYSTEM.log, SYSTEM.config):
         inner = folder / os.path.basename(os.path.dirname(path))
         inner.mkdir(mode=0o755)
-        mount("--bind", str(inner), path)
-    mount("-t", "tmpfs", "-o", "mode=755", "none", SYSTEM.run)
-
-
-def mount(*arguments: str) -> None:
-    """mount(8) in this world only."""
-    subprocess.run(["mount", *arguments], check=True, stdin=subprocess.DEVNULL)
+        mounts.bind(str(inner), path)
+    mounts.tmpfs(SYSTEM.run)

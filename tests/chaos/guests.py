@@ -179,3 +179,13 @@ class Watcher:
         last = unbroken(text, self._tag)
         check(self.longest < PAUSE, f"the guest {self._tag} said nothing for {self.longest:.2f} s")
         return last
+
+
+def more(path: str, lines: int, seconds: float = 30.0) -> None:
+    """Wait until a serial log has grown by so many lines, whatever is in them."""
+    end, seen = time.monotonic() + seconds, 0
+    with GrowingFile(path) as file:
+        file.read()
+        while seen < lines:
+            check(wait_readable([file.fd], end - time.monotonic()), f"{path} has not grown for {seconds:g} s")
+            seen += file.read().count(b"\n")
