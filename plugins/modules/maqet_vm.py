@@ -16,6 +16,8 @@ description:
   - Defines, starts, pauses, stops and removes a QEMU virtual machine on a Linux host, without libvirt.
   - Each running VM has a runner, a small process that owns QEMU's monitor and outlives the task. It needs the Python
     libraries C(qemu.qmp), C(psutil) and C(PyYAML), which the role C(maqet.qemu.hypervisor) installs.
+  - A VM whose runner is gone goes on. Any task with O(state=present), O(state=running) or O(state=paused) gives it a
+    runner again, which is the action C(adopt).
   - An option that is left out is not managed, and keeps the value that it has. A new VM takes the defaults.
   - As root, VMs belong to the system. Any other user has VMs of its own.
 extends_documentation_fragment:
@@ -201,6 +203,43 @@ options:
         may have.
       - What could only widen, such as V(allow) or C(roles), is refused with C(invalid_option).
     type: dict
+  restart_policy:
+    description:
+      - What the runner does when the VM has ended. V(no), for a new VM, leaves it stopped. V(on-failure) starts it
+        again if neither its guest nor anybody on the host has asked for the end - a crash of QEMU, a signal that kills
+        it, a panic of the guest. V(always) also when the guest has powered itself off.
+      - A VM that somebody on the host has ended stays stopped - this module, C(quit), the power button, or SIGTERM to
+        QEMU.
+      - The first pause before it is started again is 1 second; each further one is twice as long, up to 60 seconds.
+        After 10 starts in a row the runner gives up. A row ends when the VM has run for 60 seconds.
+    type: str
+    choices: ['no', on-failure, always]
+  panic_action:
+    description:
+      - What QEMU does when the guest's kernel panics. V(pause) keeps it for a look, V(shutdown) ends it, V(none) lets
+        it be.
+      - The VM gets a device by which the guest can tell, C(pvpanic). An empty string takes it back.
+    type: str
+    choices: ['', pause, shutdown, none]
+  reboot_action:
+    description:
+      - What QEMU does when the guest resets. V(reset), for a new VM, or V(shutdown), which ends it.
+    type: str
+    choices: [reset, shutdown]
+  shutdown_timeout:
+    description:
+      - Seconds that the guest has to power off when the host goes down, or when its unit is stopped by C(systemctl
+        stop). QEMU is ended after that. V(60) for a new VM.
+    type: int
+  runner:
+    description:
+      - V(keep) leaves the runner of a running VM as it is, also if it is of an older version of this collection. It
+        still works.
+      - V(upgrade) replaces it by the one that this version brings. The guest does not notice, and no command is lost.
+        See RV(vm.runner).
+    type: str
+    choices: [keep, upgrade]
+    default: keep
   wait_for:
     description:
       - What to wait for, one after another, at most O(timeout) seconds in all.
@@ -283,6 +322,19 @@ EXAMPLES = r"""
       commands:
         quit: deny
 
+- name: It comes back by itself after a crash or a panic
+  maqet.qemu.maqet_vm:
+    name: web1
+    state: running
+    restart_policy: on-failure
+    panic_action: shutdown
+    allow_restart: true
+
+- name: Have it looked after by the runner of this version of the collection
+  maqet.qemu.maqet_vm:
+    name: web1
+    runner: upgrade
+
 - name: Stop it, and do not take no for an answer
   maqet.qemu.maqet_vm:
     name: web1
@@ -313,6 +365,13 @@ vm:
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}
+    runner:
+      description: The runner. C(current) is whether it is the one that this version of the collection would start.
+      type: dict
+      returned: when there is one
+      sample: {"pid": 4711, "digest": "0f3c2a9b1d4e5f60", "protocol": 2, "python": "/usr/bin/python3",
+        "python_version": "3.11.2", "current": true}
+    restarts: {description: How often in a row the runner has started the VM again., type: int, returned: always}
     qemu_version: {description: Version of the running QEMU., type: str, returned: when it runs}
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
     accel: {description: The accelerator in use., type: str, returned: when it runs}
@@ -322,7 +381,18 @@ vm:
     output: {description: Folder for files that QEMU writes at a caller's wish., type: str, returned: always}
     serial_log: {description: What the first serial port said since the last start., type: str, returned: always}
     audit_log: {description: The VM's audit log., type: str, returned: always}
-    last_exit: {description: How its last QEMU ended., type: dict, returned: when one has}
+    last_exit:
+      description:
+        - How its last QEMU ended, of which C(reason) is a word, and C(detail) a sentence.
+        - C(reason) is QEMU's own word where it said one, such as V(guest-shutdown), V(guest-reset), V(guest-panic),
+          V(host-qmp-quit) or V(host-signal); else V(host-powerdown) (the guest obeyed its power button), V(signal),
+          V(qemu-error), V(host-down) or V(unknown).
+        - C(status) is its exit status, negative for a signal; C(words) what it said last; C(gave_up) is there if
+          O(restart_policy) has given up.
+      type: dict
+      returned: when one has
+      sample: {"reason": "signal", "detail": "QEMU was ended by signal 9 (SIGKILL)", "status": -9, "signal": 9,
+        "time": 1764000000.0, "uptime": 17.2, "restarts": 0, "qemu": {"pid": 4711, "start": 123456}}
 actions:
   description: What the task did, or in check mode would do, each with its C(impact) - V(live), V(restart) or
     V(recreate).
@@ -355,8 +425,9 @@ error_code:
   description:
     - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_not_running), V(vm_busy),
       V(vm_exited), V(restart_required), V(stop_timeout), V(wait_timeout), V(qemu_not_found), V(qemu_failed),
-      V(libraries_missing), V(runner_failed), V(runner_unreachable), V(state_unsafe), V(command_failed), V(host_error),
-      V(no_identity).
+      V(libraries_missing), V(runner_failed), V(runner_unreachable), V(monitor_unreachable), V(qmp_timeout),
+      V(qmp_error), V(policy_denied), V(audit_failed), V(qemu_gone), V(qemu_unidentified), V(state_unsafe),
+      V(command_failed), V(host_error), V(no_identity).
   type: str
   returned: on failure
 """
@@ -423,6 +494,11 @@ SPEC: dict[str, t.Any] = {
     "extra_args": {"type": "list", "elements": "str"},
     "labels": {"type": "dict"},
     "policy": {"type": "dict"},
+    "restart_policy": {"type": "str", "choices": ["no", "on-failure", "always"]},
+    "panic_action": {"type": "str", "choices": ["", "pause", "shutdown", "none"]},
+    "reboot_action": {"type": "str", "choices": ["reset", "shutdown"]},
+    "shutdown_timeout": {"type": "int"},
+    "runner": {"type": "str", "choices": ["keep", "upgrade"], "default": "keep"},
     "wait_for": {"type": "list", "elements": "raw"},
     "timeout": {"type": "float", "default": 60},
     "stop_timeout": {"type": "float", "default": 60},
@@ -447,6 +523,7 @@ def desired(params: dict[str, t.Any]) -> Desired:
         patience=Patience(params["stop_timeout"], params["force"], params["timeout"]),
         allow_restart=params["allow_restart"],
         purge=params["purge"],
+        upgrade=params["runner"] == "upgrade",
         waits=wait_for(params["wait_for"]),
     )
 
@@ -484,6 +561,8 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
                 done = {"vm": facts(paths, work.actual), "audit": control.audit, "changed": changed}
                 error.details = {**done, **error.details}
                 raise error from None
+            if "adopt" in work.work.done:
+                task.warn(f"The runner of VM {wanted.name} was gone, its QEMU not. A new one has taken it over.")
             if work.work.stop_steps:
                 result["stop_steps"] = work.work.stop_steps
             if work.work.events:

@@ -54,8 +54,8 @@ vms:
   returned: always
   contains:
     name: {description: Its name., type: str, returned: always}
-    status: {description: 'V(stopped), or what QEMU says, such as V(running) or V(paused); V(unknown) if it does not
-      answer.', type: str, returned: always}
+    status: {description: 'V(stopped), V(restarting) while its runner waits to start it again, or what QEMU says, such
+      as V(running) or V(paused); V(unknown) if it does not answer.', type: str, returned: always}
     error: {description: Why it does not answer., type: str, returned: when it does not}
     uuid: {description: Its UUID., type: str, returned: always}
     definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned:
@@ -64,6 +64,13 @@ vms:
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}
+    runner:
+      description: The runner. C(current) is whether it is the one that this version of the collection would start.
+      type: dict
+      returned: when there is one
+      sample: {"pid": 4711, "digest": "0f3c2a9b1d4e5f60", "protocol": 2, "python": "/usr/bin/python3",
+        "python_version": "3.11.2", "current": true}
+    restarts: {description: How often in a row the runner has started the VM again., type: int, returned: always}
     qemu_version: {description: Version of the running QEMU., type: str, returned: when it runs}
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
     accel: {description: The accelerator in use., type: str, returned: when it runs}
@@ -73,14 +80,34 @@ vms:
     output: {description: Folder for files that QEMU writes at a caller's wish., type: str, returned: always}
     serial_log: {description: What the first serial port said since the last start., type: str, returned: always}
     audit_log: {description: The VM's audit log., type: str, returned: always}
-    last_exit: {description: How its last QEMU ended., type: dict, returned: when one has}
+    last_exit:
+      description:
+        - How its last QEMU ended, of which C(reason) is a word, and C(detail) a sentence.
+        - C(reason) is QEMU's own word where it said one, such as V(guest-shutdown), V(guest-reset), V(guest-panic),
+          V(host-qmp-quit) or V(host-signal); else V(host-powerdown) (the guest obeyed its power button), V(signal),
+          V(qemu-error), V(host-down) or V(unknown).
+        - C(status) is its exit status, negative for a signal; C(words) what it said last; C(gave_up) is there if
+          C(restart_policy) has given up.
+      type: dict
+      returned: when one has
+      sample: {"reason": "signal", "detail": "QEMU was ended by signal 9 (SIGKILL)", "status": -9, "signal": 9,
+        "time": 1764000000.0, "uptime": 17.2, "restarts": 0, "qemu": {"pid": 4711, "start": 123456}}
+orphans:
+  description:
+    - QEMUs of this collection whose VM is not defined any more, such as after somebody has removed its folder. They are
+      only reported. M(maqet.qemu.maqet_vm) with C(state=absent) and the name ends one.
+  type: list
+  elements: dict
+  returned: when O(name) is not given
+  sample: [{"name": "web1", "uuid": "0b0e6a0e-6c1c-4d0f-8d3a-111111111111", "qemu_pid": 4711}]
 """
 
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host import emulators
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import look, look_through_runner
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import names
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system
@@ -97,7 +124,18 @@ def gather(task: door.Task) -> dict[str, t.Any]:
         return {"changed": False, "vms": [look_through_runner(others, task.params["timeout"])]}
     chosen = names(where) if wanted is None else [check_vm_name(wanted)]
     found = [look(where, name, task.params["timeout"]) for name in chosen]
-    return {"changed": False, "vms": [vm for vm in found if vm["status"] != "absent"]}
+    result = {"changed": False, "vms": [vm for vm in found if vm["status"] != "absent"]}
+    return result if wanted is not None else {**result, "orphans": _orphans(task, where)}
+
+
+def _orphans(task: door.Task, where: Layout) -> list[dict[str, t.Any]]:
+    found = [{"name": one.name, "uuid": one.uuid, "qemu_pid": one.process.pid} for one in emulators.orphans(where)]
+    for one in found:
+        task.warn(
+            f"QEMU {one['qemu_pid']} runs as VM {one['name']}, which is not defined. To end it: maqet_vm with "
+            f"name: {one['name']} and state: absent."
+        )
+    return found
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent impor
 
 LIVE = "live"
 RESTART = "restart"
-# Options that QEMU never sees. The runner reads the policy again when the definition has changed.
-_LIVE_OPTIONS = frozenset({"labels", "policy"})
+# Options that QEMU never sees. The runner reads them again when it needs them.
+_LIVE_OPTIONS = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout"})
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ DEFAULTS: dict[str, t.Any] = {
     "extra_args": [],
     "labels": {},
     "policy": {},
+    "restart_policy": "no",
+    "panic_action": None,
+    "reboot_action": "reset",
+    "shutdown_timeout": 60,
 }
 DISK_DEFAULTS: dict[str, t.Any] = {"interface": "virtio", "readonly": False}
 NETWORK_DEFAULTS: dict[str, t.Any] = {"model": "virtio-net-pci", "hostfwd": []}

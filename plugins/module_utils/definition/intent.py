@@ -19,7 +19,12 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_o
 ACCELERATORS = ("auto", "kvm", "tcg")
 SERIALS = ("file", "none")
 DISPLAYS = ("none", "headless", "vnc")
+RESTART_POLICIES = ("no", "on-failure", "always")
+PANIC_ACTIONS = ("pause", "shutdown", "none")
+REBOOT_ACTIONS = ("reset", "shutdown")
 MAX_CPUS = 4096
+# Of shutdown_timeout, in seconds: an hour. A host that waits longer for one guest is not going down.
+_MAX_SHUTDOWN = 3600
 
 # x86 and Arm kernels keep 2048 bytes of their command line, the last of them NUL, and drop the rest silently.
 _CMDLINE_MAX = 2047
@@ -57,6 +62,10 @@ def _cpus(option: str, value: t.Any) -> int:
     return values.whole_number(option, value, 1, MAX_CPUS)
 
 
+def _shutdown_timeout(option: str, value: t.Any) -> int:
+    return values.whole_number(option, value, 0, _MAX_SHUTDOWN)
+
+
 def _policy(option: str, value: t.Any) -> dict[str, t.Any]:
     """A dictionary; what may be in it is the guard's to say, and no other room's."""
     if not isinstance(value, t.Mapping):
@@ -82,10 +91,14 @@ _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "extra_args": extra_args,
     "labels": names.labels,
     "policy": _policy,
+    "restart_policy": _one_of(RESTART_POLICIES),
+    "panic_action": _one_of(PANIC_ACTIONS),
+    "reboot_action": _one_of(REBOOT_ACTIONS),
+    "shutdown_timeout": _shutdown_timeout,
 }
 OPTIONS = tuple(_CHECKS)
 # Options without a fixed default: an empty string takes a stored value back.
-_CLEARABLE = ("cpu_model", "machine", "arch", "kernel", "initrd", "cmdline")
+_CLEARABLE = ("cpu_model", "machine", "arch", "kernel", "initrd", "cmdline", "panic_action")
 
 
 def normalise(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

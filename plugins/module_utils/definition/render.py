@@ -22,6 +22,7 @@ SERIAL = "maqet-serial"
 VIDEO = "maqet-video"
 USB = "maqet-usb"
 AGENT = "maqet-agent"
+PANIC = "maqet-panic"
 AGENT_PORT = "maqet-agent-port"
 # The name by which an agent finds its port; qemu-ga and the distributions' units look for no other.
 AGENT_PORT_NAME = "org.qemu.guest_0"
@@ -82,6 +83,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *disk_arguments(wanted["disks"], place.disks, place.sources),
         *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
         *_agent(wanted, place),
+        *_actions(wanted),
         *wanted["extra_args"],
     ]
 
@@ -148,6 +150,18 @@ def _agent(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
         option_string("virtio-serial-pci", [("id", bus)]),
     ]
     return [*arguments, "-device", option_string("virtserialport", port)]
+
+
+def _actions(wanted: t.Mapping[str, t.Any]) -> list[str]:
+    """What QEMU does when the guest resets or panics; a device by which it can say that it panics (docs/specs/pvpanic).
+
+    Behind everything that has a PCI address, for the same reason as the agent's port.
+    """
+    actions = [("panic", wanted["panic_action"])] if wanted["panic_action"] else []
+    actions += [("reboot", "shutdown")] if wanted["reboot_action"] == "shutdown" else []
+    device = "pvpanic" if wanted["arch"] == "x86_64" else "pvpanic-pci"
+    arguments = ["-device", option_string(device, [("id", PANIC)])] if wanted["panic_action"] else []
+    return [*arguments, "-action", option_string("", actions)] if actions else arguments
 
 
 def _display(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:

@@ -43,8 +43,11 @@ def sync_folder(path: str) -> None:
         os.close(fd)
 
 
-def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Replace ``path`` by ``data``: a reader sees the old content or the new one, nothing between."""
+def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace ``path`` by ``data``: a reader sees the old content or the new one, nothing between.
+
+    With ``durable`` this also holds after the power has failed; it costs a wait for the disk.
+    """
     folder = os.path.dirname(path)
     fd, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
     try:
@@ -52,13 +55,15 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
             os.fchmod(fd, mode)
             file.write(data)
             file.flush()
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    sync_folder(folder)
+    if durable:
+        sync_folder(folder)
 
 
 def write_json(path: str, value: t.Any) -> None:

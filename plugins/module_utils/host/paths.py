@@ -8,7 +8,9 @@
 ``STATE/vms/NAME/output/``                files that QEMU may write at a caller's wish; QEMU's folder
 ``STATE/vms/NAME/serial.log``             first serial port since the last start (``.1``: before that)
 ``STATE/vms/NAME/qemu.log``               what QEMU said on stdout and stderr since the last start
+``STATE/vms/NAME/last-start.json``        which QEMU was started last, in which boot of the host
 ``STATE/vms/NAME/last-exit.json``         how the last QEMU of this VM ended
+``STATE/vms/NAME/runner.env``             what a runner of this VM is started with
 ``STATE/runner/runner-DIGEST.pyz``        the runner, named by its content, never overwritten
 ``STATE/cache/``                          answers that cost time to get: does KVM work?
 ``STATE/venv/``                           Python for the runner, made by the ``hypervisor`` role
@@ -17,8 +19,10 @@
 ``LOG/NAME.audit.000001.jsonl``           its older parts, the oldest first
 ``CONFIG/policy.yml``                     the host's policy: what may be sent to QEMU, and by whom
 ``LOG/NAME.runner.log``                   what the runner itself said
-``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running
+``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running; its QEMU's
+                                          past events, and ``order.json``, what a task wants of the next runner
 ``RUN/@direct-NAME/lock``                 held while a task speaks to the direct monitor
+``RUN/@launch-NAME/lock``                 held while a runner is started or replaced
 ========================================  ==========================================================
 """
 
@@ -67,6 +71,14 @@ class VmPaths:
         return os.path.join(self.home, "last-exit.json")
 
     @property
+    def last_start(self) -> str:
+        return os.path.join(self.home, "last-start.json")
+
+    @property
+    def runner_env(self) -> str:
+        return os.path.join(self.home, "runner.env")
+
+    @property
     def runner_socket(self) -> str:
         return os.path.join(self.run, "runner.sock")
 
@@ -91,12 +103,24 @@ class VmPaths:
         return os.path.join(self.run, "status.json")
 
     @property
+    def order(self) -> str:
+        return os.path.join(self.run, "order.json")
+
+    @property
+    def events(self) -> str:
+        return os.path.join(self.run, "events.jsonl")
+
+    @property
     def lock(self) -> str:
         return os.path.join(self.run, "lock")
 
     @property
     def direct_lock(self) -> str:
         return direct_lock(os.path.dirname(self.run), self.name)
+
+    @property
+    def launch_lock(self) -> str:
+        return os.path.join(os.path.dirname(self.run), f"@launch-{self.name}", "lock")
 
     @property
     def audit_log(self) -> str:

@@ -6,11 +6,18 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import fcntl
 import os
 import select
 import signal
+import struct
 import time
 import typing as t
+
+# struct pidfd_info as of its first version, 64 bytes: mask, cgroup, eleven ids, and the status as wait(2) has it.
+_PIDFD_INFO = "QQ11Ii"
+_PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_GET_INFO = (3 << 30) | (struct.calcsize(_PIDFD_INFO) << 16) | (0xFF << 8) | 11
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +94,53 @@ def of_pid(pid: int) -> t.Optional[Process]:
     return None if start is None else Process(pid, start)
 
 
+def exit_status(pidfd: int, seconds: float = 3.0) -> t.Optional[int]:
+    """How a process that is not our child has ended: its status, negative for a signal; None if nobody tells us.
+
+    The kernel tells from Linux 6.15 on, once its parent has heard of it (PIDFD_GET_INFO in linux/pidfd.h), for which
+    we wait at most ``seconds``. ``pidfd`` must have been opened before it ended.
+    """
+    hung_up = select.poll()
+    hung_up.register(pidfd, 0)
+    hung_up.poll(seconds * 1000)
+    info = bytearray(struct.pack(_PIDFD_INFO, _PIDFD_INFO_EXIT, *[0] * 13))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    mask, *_rest, status = struct.unpack(_PIDFD_INFO, info)
+    if not mask & _PIDFD_INFO_EXIT:
+        return None
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
 def boot_id() -> str:
     """Names this boot of the host: random(4)."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
+
+
+def command_lines() -> t.Iterator[tuple[int, list[str]]]:
+    """The pid and command line of each process on this host, as far as we may see them."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            words = command_line(int(entry))
+            if words:
+                yield int(entry), words
+
+
+def command_line(pid: int) -> list[str]:
+    """The words with which a process was started; none if it has ended or is the kernel's (proc(5))."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return []
+
+
+def argument(words: t.Sequence[str], option: str) -> t.Optional[str]:
+    """The word behind ``option``, or None."""
+    return words[words.index(option) + 1] if option in words[:-1] else None
 
 
 def with_arguments(*pairs: tuple[str, str]) -> t.Optional[Process]:
@@ -98,16 +148,8 @@ def with_arguments(*pairs: tuple[str, str]) -> t.Optional[Process]:
 
     For a process that nobody wrote down, or whose note is lost.
     """
-    wanted = [f"\0{option}\0{value}\0".encode() for option, value in pairs]
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/cmdline", "rb") as file:
-                line = file.read()
-        except OSError:  # ended meanwhile
-            continue
-        process = of_pid(int(entry)) if all(part in line for part in wanted) else None
+    for pid, words in command_lines():
+        process = of_pid(pid) if all(argument(words, option) == value for option, value in pairs) else None
         if process is not None:
             return process
     return None

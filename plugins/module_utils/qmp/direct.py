@@ -153,8 +153,10 @@ class DirectMonitor(Closing):
 
     def _too_late(self) -> MaqetError:
         return self._unreachable(
-            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown", "qmp_timeout"
+            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown",
+            "qmp_timeout",
+            outcome_unknown=True,
         )
 
-    def _unreachable(self, why: str, code: str = "monitor_unreachable") -> MaqetError:
-        return MaqetError(f"QMP monitor {self._path}: {why}.", code, socket=self._path)
+    def _unreachable(self, why: str, code: str = "monitor_unreachable", **details: t.Any) -> MaqetError:
+        return MaqetError(f"QMP monitor {self._path}: {why}.", code, socket=self._path, **details)

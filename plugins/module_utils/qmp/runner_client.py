@@ -10,12 +10,16 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Closing
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed, Deadline, LineSocket
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import OLDEST, PROTOCOL
 
 _REMEDY = (
     "If QEMU still runs, 'mode: direct' reaches it; 'maqet_vm: state=stopped' or 'state=restarted' "
     "puts things in order."
 )
+
+
+class Unread(MaqetError):
+    """``runner_unreachable``, and what was asked has not been read: the next runner may be asked the same."""
 
 
 class RunnerClient(Closing):
@@ -29,25 +33,29 @@ class RunnerClient(Closing):
         self._name = name
         self._deadline = Deadline(seconds)
         self._id = 0
+        self._asking = False
         self.events: list[dict[str, t.Any]] = []
         try:
             self._lines = LineSocket(path, self._deadline)
-        except (OSError, socket.timeout) as error:
+        except socket.timeout:
+            raise self._stranger(f"{path}: nobody took the call within {seconds:g} s") from None
+        except OSError as error:
             raise self._unreachable(f"{path}: {error.strerror or error}") from None
         try:
             try:
                 first = self._next()
             except socket.timeout:
-                raise self._unreachable(f"no hello within {seconds:g} s") from None
+                raise self._stranger(f"no hello within {seconds:g} s") from None
             if "error" in first:  # the runner does not talk to this user
                 self._result(first)
             self.hello = first.get("hello")
             if not isinstance(self.hello, dict):
-                raise self._unreachable("what answers there is no runner")
-            if self.hello.get("protocol") != PROTOCOL:
+                raise self._stranger("what answers there is no runner")
+            if self.hello.get("protocol") not in range(OLDEST, PROTOCOL + 1):
                 raise MaqetError(
-                    f"The runner of VM {name} speaks protocol {self.hello.get('protocol')}, this module {PROTOCOL}. "
-                    "Use the collection's version that started the VM, or restart the VM.",
+                    f"The runner of VM {name} speaks protocol {self.hello.get('protocol')}, this module {OLDEST} to "
+                    f"{PROTOCOL}. Use the collection's version that started the VM, or replace its runner, which the "
+                    "guest does not notice: maqet_vm with runner: upgrade.",
                     "runner_unreachable",
                 )
         except BaseException:
@@ -63,19 +71,19 @@ class RunnerClient(Closing):
         self._id += 1
         try:
             self._lines.send({"id": self._id, "op": op, **fields})
-        except Closed:
+            self._asking = True
+            while True:
+                message = self._next()
+                if "event" in message:
+                    self.events.append(message["event"])
+                elif message.get("id") == self._id:
+                    return self._result(message)
+        except Closed:  # in sending: the end of the line, without which it is none, did not arrive
             raise self._unreachable("it hung up") from None
         except socket.timeout:
             raise self._too_late(op) from None
-        while True:
-            try:
-                message = self._next()
-            except socket.timeout:
-                raise self._too_late(op) from None
-            if "event" in message:
-                self.events.append(message["event"])
-            elif message.get("id") == self._id:
-                return self._result(message)
+        finally:
+            self._asking = False
 
     def subscribe(self, names: t.Optional[list[str]] = None, since: t.Optional[int] = None) -> None:
         """Have events sent from now on (or from event number ``since`` on); see ``events``, ``next_event``."""
@@ -97,25 +105,39 @@ class RunnerClient(Closing):
             error = MaqetError.from_dict(message["error"]) if "error" in message else None
             result = {} if error else dict(message["result"])
         except (KeyError, TypeError, ValueError) as problem:
-            raise self._unreachable(f"it sent what is not its protocol: {problem!r}") from None
+            raise self._stranger(f"it sent what is not its protocol: {problem!r}") from None
         if error is not None:
             raise error
         return result
 
     def _next(self) -> dict[str, t.Any]:
         try:
-            return self._lines.receive()
+            message = self._lines.receive()
         except Closed:
+            if self._asking:
+                raise MaqetError(
+                    f"The runner of VM {self._name} ended before it answered; the outcome is unknown. The VM's audit "
+                    "log says whether the command was sent to QEMU.",
+                    "runner_unreachable",
+                    outcome_unknown=True,
+                ) from None
             raise self._unreachable("it hung up") from None
         except ValueError as error:
-            raise self._unreachable(f"it sent what is not its protocol: {error}") from None
+            raise self._stranger(f"it sent what is not its protocol: {error}") from None
+        if "goodbye" in message:
+            raise self._unreachable("it has made way for another")
+        return message
 
     def _too_late(self, op: str) -> MaqetError:
         return MaqetError(
             f"The runner of VM {self._name} did not answer '{op}' within {self._deadline.seconds:g} s; "
             "the outcome is unknown. Raise 'timeout' if the command needs longer.",
             "qmp_timeout",
+            outcome_unknown=True,
         )
 
     def _unreachable(self, why: str) -> MaqetError:
+        return Unread(f"The runner of VM {self._name} cannot be reached ({why}). {_REMEDY}", "runner_unreachable")
+
+    def _stranger(self, why: str) -> MaqetError:
         return MaqetError(f"The runner of VM {self._name} cannot be reached ({why}). {_REMEDY}", "runner_unreachable")

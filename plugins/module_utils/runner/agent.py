@@ -17,8 +17,9 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import AGENT, AGENT_PORT
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.agent_commands import SILENT
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import Event
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import reply
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event, Session
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 
 MAX_REPLY = 16 * 1024 * 1024
 _CHUNK = 256 * 1024

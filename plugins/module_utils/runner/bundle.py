@@ -33,12 +33,14 @@ SOURCES = (
     "guard.rules_block", "guard.rules_files", "guard.rules_flags", "guard.rules_net", "guard.rules_values",
     "guard.schema", "guard.scope", "guard.segments", "guard.sweep", "guard.verdict", "guard.walk",
     "guard.witness",
-    "host.accel", "host.chain", "host.commands", "host.files", "host.hostkey", "host.identity", "host.locks",
-    "host.paths", "host.processes", "host.qemu", "host.schema_cache", "host.yaml_reader", "host.yaml_strict",
-    "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
-    "runner.agent", "runner.batch", "runner.daemon", "runner.emulator", "runner.errand", "runner.guest",
-    "runner.libraries", "runner.opened", "runner.premises", "runner.reply", "runner.report", "runner.server",
-    "runner.service", "runner.session",
+    "host.accel", "host.chain", "host.commands", "host.emulators", "host.files", "host.hostkey",
+    "host.identity", "host.locks", "host.paths", "host.processes", "host.qemu", "host.schema_cache",
+    "host.yaml_reader", "host.yaml_strict",
+    "qmp.ending", "qmp.events", "qmp.exits", "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
+    "runner.adoption", "runner.agent", "runner.batch", "runner.daemon", "runner.desk", "runner.emulator",
+    "runner.errand", "runner.guest", "runner.keeper", "runner.libraries", "runner.opened", "runner.premises",
+    "runner.remains", "runner.reply", "runner.report", "runner.restarts", "runner.server", "runner.service",
+    "runner.session",
 )  # fmt: skip
 _MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.

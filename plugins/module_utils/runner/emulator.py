@@ -30,37 +30,63 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Op
 
 
 class Emulator:
-    """A QEMU that we started: its process, and what it was started as."""
+    """A QEMU that runs for us: its process, and what it was started as.
 
-    def __init__(
-        self, popen: subprocess.Popen[bytes], binary: str, accelerator: str, paths: VmPaths, uid: t.Optional[int]
-    ) -> None:
-        self._popen = popen
-        self._paths = paths
-        self.binary = binary
-        self.accel = accelerator
-        self.uid = os.geteuid() if uid is None else uid
-        self.pidfd = os.pidfd_open(popen.pid)
-        process = processes.of_pid(popen.pid)
-        if process is None:  # gone within microseconds: no more to say than its log
-            raise self.failure()
+    ``popen`` is None for one that another runner started. Only its parent hears how a process has ended, so of such a
+    QEMU :meth:`exit_status` knows what the kernel is willing to say.
+    """
+
+    def __init__(self, process: processes.Process, pidfd: int, facts: t.Mapping[str, t.Any], qemu_log: str) -> None:
+        """``facts``: binary, accel, uid. ``pidfd`` is ours from now on."""
         self.process = process
+        self.pidfd = pidfd
+        self.facts = {"pid": process.pid, "start": process.start, **facts}
+        self.popen: t.Optional[subprocess.Popen[bytes]] = None
+        self._log = qemu_log
 
-    def exit_status(self) -> int:
-        """Wait for its end; the status as subprocess has it, negative for a signal."""
-        return self._popen.wait()
+    @property
+    def program(self) -> str:
+        """The program that runs, also where the file of that name has been replaced since."""
+        return f"/proc/{self.process.pid}/exe"
 
-    def failure(self) -> MaqetError:
-        """Why it did not come up, in its own last words."""
-        words = files.tail(self._paths.qemu_log)
-        status = self.exit_status()
-        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        return MaqetError(
-            f"QEMU {how} before it was ready. Its last words: {words or '(none)'} Check the options that they name.",
-            "qemu_failed",
-            qemu_status=status,
-            qemu_log=words,
-        )
+    def exit_status(self) -> t.Optional[int]:
+        """Wait for its end; the status as subprocess has it, negative for a signal; None if nobody tells us."""
+        if self.popen is not None:
+            return self.popen.wait()
+        self.process.wait_gone(None)
+        return processes.exit_status(self.pidfd)
+
+    def last_words(self) -> str:
+        """What it said last, on stdout and stderr."""
+        return files.tail(self._log, 5)
+
+    def close(self) -> None:
+        """Let go of a QEMU that has ended."""
+        os.close(self.pidfd)
+
+
+def _of(popen: subprocess.Popen[bytes], facts: t.Mapping[str, t.Any], paths: VmPaths) -> Emulator:
+    """The QEMU that we have just started; what it said if it is gone already."""
+    pidfd = os.pidfd_open(popen.pid)
+    process = processes.of_pid(popen.pid)
+    if process is None:
+        os.close(pidfd)
+        raise failure(popen.wait(), paths)
+    found = Emulator(process, pidfd, facts, paths.qemu_log)
+    found.popen = popen
+    return found
+
+
+def failure(status: t.Optional[int], paths: VmPaths) -> MaqetError:
+    """Why QEMU did not come up, in its own last words."""
+    words = files.tail(paths.qemu_log)
+    how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
+    return MaqetError(
+        f"QEMU {how} before it was ready. Its last words: {words or '(none)'} Check the options that they name.",
+        "qemu_failed",
+        qemu_status=status,
+        qemu_log=words,
+    )
 
 
 def start(definition: Definition, where: Layout) -> Emulator:
@@ -108,7 +134,8 @@ def start(definition: Definition, where: Layout) -> Emulator:
         passed = (*sockets, *opened.inherited)
         rights = {} if uid is None else _rights(uid, accelerator, paths.output)
         popen = _spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
-    return Emulator(popen, binary, accelerator, paths, uid)
+    facts = {"binary": binary, "accel": accelerator, "uid": os.geteuid() if uid is None else uid}
+    return _of(popen, facts, paths)
 
 
 def _sources(

@@ -15,6 +15,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp import handover
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import ExecuteError, QMPClient, QMPError
 
+#: What the names of descriptors begin with that a runner has handed over. One that takes QEMU over may remove them.
+OPAQUE = "maqet-runner-"
+
 
 class Porter:
     """Hands descriptors to QEMU over a connected client, never two at a time."""
@@ -35,7 +38,7 @@ class Porter:
         """Have QEMU take it; the command that lets it go. ``give`` is asked for the descriptor when its turn comes."""
         async with self._turn:
             self._count += 1
-            name = f"maqet-{self._count}"
+            name = f"{OPAQUE}{self._count}"
             fd = give()
             try:
                 await self._send(fd)

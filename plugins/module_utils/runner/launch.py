@@ -1,160 +1,87 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starting a runner that outlives the module: as a systemd unit where there is one, else in a session of its own.
-
-Both wait for the runner's word and for nothing else: the end of a pipe, or systemd's verdict on the unit.
-"""
+"""Starting the runner that this module carries, and removing those that no VM uses any more."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
+import fcntl
+import functools
 import os
-import shutil
-import subprocess
-import sys
 import typing as t
-import uuid
 
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files
-from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment, run
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid, wait_readable
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, starting
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
+from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import Start
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import bundle
-
-SLICE = "maqet.slice"
-# How long a runner that was asked to end may take, in seconds.
-_END_SECONDS = 10.0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Launch:
-    """One attempt: ``word`` tells its status from older ones."""
-
-    paths: VmPaths
-    argv: list[str]
-    word: str
-    seconds: float
-
-
-def unit(name: str) -> str:
-    """The systemd unit of a VM's runner."""
-    return f"maqet-{name}.service"
 
 
 def launch(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
-    """Start the runner of ``name`` and return its status; MaqetError with the runner's own reason if it fails.
+    """Start QEMU of VM ``name`` under our runner, and return its status; MaqetError with its reason if it fails.
 
     ``seconds`` is the longest that a start may take; a runner that is not ready by then is ended.
     """
+    return _with_ours(where, name, "start", seconds, starting.begin)
+
+
+def adopt(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
+    """The same for a VM whose QEMU lives and whose runner is gone."""
+    return _with_ours(where, name, "adopt", seconds, starting.begin)
+
+
+def upgrade(where: Layout, name: str, runner: t.Optional[Process], seconds: float) -> dict[str, t.Any]:
+    """Replace ``runner`` by ours under a QEMU that lives."""
+    return _with_ours(where, name, "adopt", seconds, lambda start: starting.replace(start, runner))
+
+
+@functools.lru_cache(maxsize=1)
+def _ours() -> str:
+    return bundle.digest(bundle.sources())
+
+
+def is_current(digest: t.Any) -> bool:
+    """Whether a runner of this digest is the one that this module carries."""
+    return bool(digest == _ours())
+
+
+def _with_ours(
+    where: Layout, name: str, purpose: str, seconds: float, act: t.Callable[[Start], dict[str, t.Any]]
+) -> dict[str, t.Any]:
     paths = where.vm(name)
-    for folder in (paths.run, paths.log, paths.output):
-        files.make_folder(folder)
-    if where.scope == "system":  # others may come as far as the runner's socket, and are asked there who they are
-        for folder in (where.run, paths.run):
-            files.make_passable(folder)
-    archive, digest = bundle.install(where.runners)
-    word = uuid.uuid4().hex
-    argv = [_python(where), archive, "--vm", name]
-    argv += ["--state", where.state, "--run", where.run, "--log", where.log, "--scope", where.scope]
-    argv += ["--config", where.config]
-    argv += ["--launch", word, "--digest", digest]
-    attempt = _Launch(paths, argv, word, seconds)
-    files.remove(paths.status)
-    if _has_systemd(where):
-        return _as_unit(attempt)
-    return _as_session(attempt)
+    with _archives(where, fcntl.LOCK_SH), starting.alone(paths, seconds):
+        archive, _digest = bundle.install(where.runners)
+        status = act(Start(where, paths, archive, purpose, seconds))
+    forget_unused(where, os.path.basename(archive))
+    return status
 
 
-def _python(where: Layout) -> str:
-    """The Python of the role's virtual environment, else the one that runs this module."""
-    return where.venv_python if os.access(where.venv_python, os.X_OK) else sys.executable
+def forget_unused(where: Layout, ours: str) -> list[str]:
+    """Remove the archives that no VM of this host was started with, but ``ours``; their names.
 
-
-def _has_systemd(where: Layout) -> bool:
-    """sd_booted(3), for root: a user's manager may end with the login."""
-    return where.scope == "system" and os.path.isdir("/run/systemd/system") and bool(shutil.which("systemd-run"))
-
-
-def _as_unit(attempt: _Launch) -> dict[str, t.Any]:
-    """systemd-run waits until ``Type=notify`` is satisfied or the unit has failed. KillMode: QEMU stays."""
-    name = attempt.paths.name
-    log = attempt.paths.runner_log
-    argv = ["systemd-run", "--quiet", "--collect", f"--unit={unit(name)}", f"--slice={SLICE}"]
-    argv += ["--service-type=notify", f"--description=QEMU virtual machine {name}"]
-    properties = {
-        "KillMode": "process",
-        "NotifyAccess": "main",
-        "TimeoutStartSec": f"{max(1, math.ceil(attempt.seconds))}s",  # 0 would mean for ever
-        "StandardOutput": f"append:{log}",
-        "StandardError": f"append:{log}",
-        "UMask": "0077",
-        "OOMPolicy": "continue",
-    }
-    argv += [f"--property={key}={value}" for key, value in properties.items()]
+    Nothing is removed while a runner is being started: it may be of an archive that no file names yet.
+    """
     try:
-        run([*argv, "--", *attempt.argv], attempt.seconds + 10)
-    except MaqetError as error:
-        with contextlib.suppress(MaqetError):  # mostly it is gone already
-            run(["systemctl", "stop", "--quiet", unit(name)])
-        raise _failure(attempt, str(error)) from None
-    return _outcome(attempt)
+        with _archives(where, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            texts = []
+            for name in os.listdir(where.vms):
+                with contextlib.suppress(OSError), open(where.vm(name).runner_env, encoding="utf-8") as file:
+                    texts.append(file.read())
+            unused = [name for name in starting.runners(where) if name != ours and not any(name in x for x in texts)]
+            for name in unused:
+                files.remove(os.path.join(where.runners, name))
+            return unused
+    except OSError:  # somebody starts one now, or the folder cannot be read: another time
+        return []
 
 
-def _as_session(attempt: _Launch) -> dict[str, t.Any]:
-    """A new session with / as folder. Only the readiness pipe is passed on, so that nothing holds the task."""
-    reader, writer = os.pipe()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+@contextlib.contextmanager
+def _archives(where: Layout, how: int) -> t.Iterator[None]:
+    """The folder of the archives: shared by those who start from it, alone for who removes from it."""
+    files.make_folder(where.runners)
+    fd = os.open(where.runners, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        log = os.open(attempt.paths.runner_log, flags, 0o600)
-        try:
-            child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
-                [*attempt.argv, "--ready-fd", str(writer)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=plain_environment(),
-                start_new_session=True,
-                pass_fds=(writer,),
-            )
-        finally:
-            os.close(log)
-            os.close(writer)
-        if not wait_readable([reader], attempt.seconds):
-            _end(child)
-            raise _failure(attempt, f"it was not ready within {attempt.seconds:g} s")
+        fcntl.flock(fd, how)
+        yield
     finally:
-        os.close(reader)
-    return _outcome(attempt)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a runner that is not ready; it takes its QEMU, which has not run yet, with it."""
-    process = of_pid(child.pid)
-    child.terminate()
-    if process is not None and not process.wait_gone(_END_SECONDS):
-        child.kill()
-    child.wait()
-
-
-def _outcome(attempt: _Launch) -> dict[str, t.Any]:
-    status = files.read_json(attempt.paths.status)
-    if status and status.get("launch") == attempt.word and status.get("phase") == "ready":
-        return dict(status)
-    raise _failure(attempt, "it ended without a word")
-
-
-def _failure(attempt: _Launch, why: str) -> MaqetError:
-    """The runner's own reason if it gave one, else what we saw and the end of its log."""
-    status = files.read_json(attempt.paths.status)
-    if status and status.get("launch") == attempt.word and "error" in status:
-        return MaqetError.from_dict(status["error"])
-    log = files.tail(attempt.paths.runner_log)
-    return MaqetError(
-        f"The runner of VM {attempt.paths.name} did not start: {why}. The end of {attempt.paths.runner_log}:\n{log}",
-        "runner_failed",
-        log=log,
-    )
+        os.close(fd)

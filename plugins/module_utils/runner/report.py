@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a runner tells its launcher that the VM is ready, or why it is not.
+"""How a runner tells its launcher that the VM is ready, or why it is not, and systemd how it is doing.
 
 The word is in ``status.json`` in both cases; the signal to read it is the end of a pipe (plain
 session), or systemd's notification and the unit's end (sd_notify(3), ``Type=notify``).
@@ -14,41 +14,105 @@ import socket
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host.files import write_json
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
+
+Facts = t.Mapping[str, t.Any]
+
+#: What a task wants of the runner that it starts: a new QEMU, paused; or one that lives to be taken over.
+START, ADOPT = "start", "adopt"
 
 
 class Report:
-    """One launch and its outcome. ``launch`` is the launcher's own word for it, so that no old status fools it."""
+    """What one runner says of itself, and what it was told: ``known`` by the one before it, ``order`` by a task."""
 
-    def __init__(self, paths: VmPaths, launch: str, ready_fd: t.Optional[int]) -> None:
+    def __init__(self, paths: VmPaths, ready_fd: t.Optional[int]) -> None:
         self._paths = paths
-        self._launch = launch
         self._ready_fd = ready_fd
+        self.known = _known(paths)
+        self.order = _order(paths)
+        self._written: Facts = self.known
 
-    def starting(self, facts: t.Mapping[str, t.Any]) -> None:
+    @property
+    def purpose(self) -> t.Optional[str]:
+        """START or ADOPT if a task has started us; None at boot, and after the end of another runner."""
+        return self.order.get("purpose")
+
+    def starting(self, facts: Facts) -> None:
         """Who we are, before there is anything to say: whoever finds us dead knows what to clean up."""
-        write_json(self._paths.status, {**facts, "launch": self._launch, "phase": "starting"})
+        self._write({**facts, "phase": "starting"})
 
-    def ready(self, status: t.Mapping[str, t.Any]) -> None:
+    def ready(self, facts: Facts) -> None:
         """Everything is in place: write the status, then give the signal."""
-        write_json(self._paths.status, {**status, "launch": self._launch, "phase": "ready"})
-        self._signal(b"READY=1")
+        self._write({**facts, "phase": "ready"})
+        self._signal(f"READY=1\nSTATUS=QEMU {facts['qemu']['version']} runs, pid {facts['qemu']['pid']}")
 
-    def failed(self, error: MaqetError) -> None:
-        """The VM cannot run: write why, then give the signal."""
-        failure = {"launch": self._launch, "phase": "failed", "error": error.as_dict()}
+    def waiting(self, facts: Facts, seconds: float) -> None:
+        """QEMU has ended, and is to be started again after ``seconds``."""
+        self._write({**facts, "phase": "waiting", "pause": seconds})
+        self._signal(f"READY=1\nSTATUS=QEMU has ended, and is started again in {seconds:g} s")
+
+    def failed(self, error: MaqetError, keep: bool = False) -> None:
+        """The VM cannot run: write why, then give the signal. ``keep``: a QEMU lives, so what is known of it stays."""
+        facts = self._written if keep else {"phase": "failed"}
         with contextlib.suppress(OSError):  # the launcher then finds the end of the log instead
-            write_json(self._paths.status, failure)
-        self._signal(b"STATUS=" + str(error).encode().replace(b"\n", b" "))
+            self._write({**facts, "error": error.as_dict()})
+        self._signal(f"STATUS={error}")
 
-    def _signal(self, words: bytes) -> None:
+    def alive(self) -> None:
+        """systemd's watchdog shall know that our loop turns."""
+        self._notify("WATCHDOG=1")
+
+    def stopping(self, seconds: float) -> None:
+        """The guest is on its way down, which may take ``seconds``."""
+        self._notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}\nSTATUS=the guest is powering off")
+
+    def _write(self, facts: Facts) -> None:
+        files.write_json(self._paths.status, {**facts, "launch": self.order.get("word")})
+        self._written = facts
+
+    def _signal(self, words: str) -> None:
         if self._ready_fd is not None:
             os.close(self._ready_fd)
             self._ready_fd = None
+        self._notify(words)
+
+    def _notify(self, words: str) -> None:
         address = os.environ.get("NOTIFY_SOCKET")
         if address:
+            lines = [line for line in words.split("\n") if "=" in line]  # an error's text may have several
             notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             with notify, contextlib.suppress(OSError):  # nobody listens: the VM is none the worse
                 notify.connect("\0" + address[1:] if address.startswith("@") else address)
-                notify.sendall(words)
+                notify.sendall("\n".join(lines).encode())
+
+
+def watchdog_seconds() -> t.Optional[float]:
+    """How often systemd wants to hear of us: half of what it is willing to wait (sd_watchdog_enabled(3))."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    try:
+        return int(os.environ["WATCHDOG_USEC"]) / 2_000_000
+    except (KeyError, ValueError):
+        return None
+
+
+def _known(paths: VmPaths) -> dict[str, t.Any]:
+    """What a runner of this boot wrote down; {} if that is nothing, or nothing that makes sense."""
+    status = _read(paths.status)
+    return status if status.get("boot_id") == processes.boot_id() else {}
+
+
+def _order(paths: VmPaths) -> dict[str, t.Any]:
+    """What a task asked for; taken once, so that it does not hold for the runner after us."""
+    order = _read(paths.order)
+    files.remove(paths.order)
+    return order
+
+
+def _read(path: str) -> dict[str, t.Any]:
+    try:
+        found = files.read_json(path)
+    except MaqetError:
+        return {}
+    return found if isinstance(found, dict) else {}

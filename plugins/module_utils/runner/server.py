@@ -15,9 +15,10 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller, caller_of
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entry
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import Event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE, PROTOCOL, decode, encode
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event, Session
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 
 log = logging.getLogger("maqet.server")
 
@@ -25,8 +26,10 @@ log = logging.getLogger("maqet.server")
 MAX_REQUEST = 32 * 1024 * 1024
 # Requests of one client that may be open at once; more wait in its socket, not in our memory.
 _MAX_OPEN = 32
-# How long clients may take to hear the last answers when the runner ends, in seconds.
+# How long clients may take to hear the last answers when the runner ends with QEMU, in seconds; and when it leaves a
+# QEMU that lives, where answers are still to come.
 _GOODBYE = 3.0
+_LEAVING = 15.0
 # A subscriber that reads nothing while this much waits for it is cut off; the others must not pay for it.
 _MAX_BEHIND = MAX_LINE
 # Linux's number on the architectures that we run on; Python's socket module has no name for it.
@@ -56,14 +59,19 @@ class Server:
         self._requests: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: t.Optional[asyncio.AbstractServer] = None
+        self._leaving = False
 
     async def listen(self, path: str) -> None:
         """Open the socket; the umask of the runner keeps others out until its mode lets them in."""
         self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST)
         os.chmod(path, self._mode)
 
-    async def close(self) -> None:
-        """Take no more clients, give those who wait for an answer theirs if they read it, and hang up."""
+    async def close(self, leaving: bool = False) -> None:
+        """Take no more clients, give those who wait for an answer theirs if they read it, and hang up.
+
+        With ``leaving`` each is told that what it has asked since has not been read: it may ask the next runner.
+        """
+        self._leaving = leaving
         if self._server is not None:
             self._server.close()
         for task in list(self._open):
@@ -71,7 +79,7 @@ class Server:
         # Requests too, also of clients that have hung up: their commands' results belong into the audit.
         unfinished = self._open | self._requests
         if unfinished:
-            await asyncio.wait(unfinished, timeout=_GOODBYE)
+            await asyncio.wait(unfinished, timeout=_LEAVING if leaving else _GOODBYE)
         for writer in self._writers:
             writer.transport.abort()
 
@@ -82,8 +90,11 @@ class Server:
         try:
             talk = _Conversation(self._service, self._session, reader, writer, self._requests, self._entry)
             await talk.run(self._hello)
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
             pass
+        except asyncio.CancelledError:
+            if self._leaving and not writer.is_closing():
+                writer.write(encode({"goodbye": {}}))
         finally:
             self._open.discard(task)
             self._writers.discard(writer)

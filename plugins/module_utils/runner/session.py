@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The runner's conversation with QEMU's main monitor: commands, and events kept for whoever comes later."""
+"""The runner's conversation with QEMU's main monitor: commands, and events kept for whoever comes later.
+
+One session is the whole life of one QEMU: a runner that takes QEMU over goes on with its events.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +15,38 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import KEPT, Event, EventFile
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.errand import Errand, Porter
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import ExecuteError, QMPClient, QMPError
-
-# Enough for a client that comes late to see how the VM got where it is.
-KEPT_EVENTS = 1000
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import (
+    ExecuteError,
+    QMPClient,
+    QMPError,
+    Runstate,
+)
 
 # A QEMU that takes longer to say how it is doing hangs.
 _STATE_SECONDS = 10.0
 
 log = logging.getLogger("maqet.session")
 
-Event = t.Dict[str, t.Any]
-
 
 class Session:
-    """The main monitor. Events get a number each, from 1; the last thousand are kept."""
+    """The main monitor. Events get a number each, from 1; the last thousand are kept, also in ``file``."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, file: t.Optional[EventFile] = None) -> None:
         self._client = QMPClient(name, readbuflen=MAX_LINE)
         # The library logs whole messages at DEBUG and INFO, and messages hold passwords.
         self._client.logger = logging.getLogger("maqet.qmp")
         self._client.logger.setLevel(logging.WARNING)
         self._porter = Porter(self._client)
-        self._kept: collections.deque[Event] = collections.deque(maxlen=KEPT_EVENTS)
+        self._file = file
+        self._kept: collections.deque[Event] = collections.deque(file.load() if file else (), maxlen=KEPT)
         self._listeners: set[t.Callable[[Event], None]] = set()
         self._pump: t.Optional[asyncio.Task[None]] = None
         self._unfinished: set[asyncio.Task[t.Any]] = set()
-        self.last_event = 0
+        self.last_event = self._kept[-1]["seq"] if self._kept else 0
         self.version = "unknown"
         self.build = "unknown"
 
@@ -59,6 +64,13 @@ class Session:
             self._pump.cancel()
         with contextlib.suppress(QMPError, OSError, EOFError):
             await self._client.disconnect()
+        if self._file is not None:
+            self._file.close()
+
+    async def broken(self) -> None:
+        """Return when the conversation is over although nobody has ended it: QEMU has, or said what is not QMP."""
+        while self._client.runstate == Runstate.RUNNING:
+            await self._client.runstate_changed()
 
     async def run_state(self) -> str:
         """QEMU's own word for what the VM does (RunState in its QMP reference)."""
@@ -91,6 +103,7 @@ class Session:
                 f"QEMU went away before it answered {command}; the outcome is unknown ({error}).",
                 "qemu_gone",
                 command=command,
+                outcome_unknown=True,
             ) from None
 
     async def schema(self) -> t.Any:
@@ -109,16 +122,22 @@ class Session:
         """Stop calling it."""
         self._listeners.discard(listener)
 
+    def take(self, message: t.Mapping[str, t.Any]) -> None:
+        """Number an event, keep it, and tell those who listen."""
+        self.last_event += 1
+        event = {**message, "seq": self.last_event}
+        self._kept.append(event)
+        if self._file is not None:
+            self._file.append(event, self._kept)
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:  # pylint: disable=broad-except  # one client's fault must not cost the others theirs
+                log.exception("a listener failed")
+
     async def _collect(self) -> None:
         async for message in self._client.events:
-            self.last_event += 1
-            event = {"seq": self.last_event, **message}
-            self._kept.append(event)
-            for listener in list(self._listeners):
-                try:
-                    listener(event)
-                except Exception:  # pylint: disable=broad-except  # one client's fault must not cost the others theirs
-                    log.exception("a listener failed")
+            self.take(message)
 
 
 def _too_late(command: str, seconds: float, sent: bool) -> MaqetError:
@@ -126,4 +145,9 @@ def _too_late(command: str, seconds: float, sent: bool) -> MaqetError:
         words = f"QEMU did not answer {command} within {seconds:g} s; the outcome is unknown."
     else:
         words = f"QEMU did not take the open files for {command} within {seconds:g} s; {command} was not sent."
-    return MaqetError(f"{words} Raise 'timeout' if the command needs longer.", "qmp_timeout", command=command)
+    return MaqetError(
+        f"{words} Raise 'timeout' if the command needs longer.",
+        "qmp_timeout",
+        command=command,
+        **({"outcome_unknown": True} if sent else {}),
+    )

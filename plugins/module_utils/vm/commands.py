@@ -32,6 +32,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
     through_monitor,
     through_runner,
 )
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import Unread
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system, out_of_reach, refuse_direct
 
 # Commands of these classes change nothing, so neither does a task that sends no others.
@@ -183,10 +184,18 @@ def _send(plan: Plan) -> Answer:
         return _direct(_ours(where, paths, plan), where, plan)
     try:
         return through_runner(paths.runner_socket, paths.name, plan.asked)
-    except MaqetError as error:
-        if error.error_code == "runner_unreachable":
-            _ours(where, paths, plan)  # no such VM, or one that does not run: then that is the error
-        raise
+    except Unread:  # no such VM, or one that does not run: then that is the error; else it gets a runner
+        from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking
+
+        if not plan.asked.sends:
+            _ours(where, paths, plan)
+            raise
+        return asking(
+            where,
+            paths.name,
+            plan.asked.seconds,
+            lambda: through_runner(paths.runner_socket, paths.name, plan.asked),
+        )
 
 
 def _to_system(paths: VmPaths, plan: Plan) -> Answer:

@@ -17,7 +17,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import launch
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, preflight
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
@@ -41,6 +41,7 @@ class Desired:
     patience: Patience
     allow_restart: bool = False
     purge: bool = False
+    upgrade: bool = False
     waits: t.Sequence[Wait] = ()
 
 
@@ -77,7 +78,7 @@ class Ensure:
         stored = self.actual.definition
         if self.actual.problem is not None and desired.state not in _ENDING:
             raise self.actual.problem
-        now = Situation(stored is not None, (self.actual.run_state or "unknown") if self.actual.qemu else None)
+        now = self._situation()
         if desired.waits and (desired.state in ("stopped", "absent") or (desired.state == "present" and not now.runs)):
             raise invalid_option(
                 "wait_for", str(desired.waits[0]), f"cannot come with state: {desired.state}", "Use state: running"
@@ -99,6 +100,12 @@ class Ensure:
         definition = Definition(desired.name, identity, intent, resolved.files)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
+
+    def _situation(self) -> Situation:
+        actual = self.actual
+        run_state = (actual.run_state or "unknown") if actual.qemu else None
+        old = self._desired.upgrade and not is_current(actual.facts.get("runner", {}).get("digest"))
+        return Situation(actual.definition is not None, run_state, actual.runner is not None, old, actual.waiting)
 
     def perform(self) -> None:
         """Carry out the plan, then wait for what the task waits for.
@@ -173,12 +180,15 @@ class Ensure:
             "start": self._start,
             "resume": lambda _action: self._send("cont"),
             "pause": lambda _action: self._send("stop"),
+            "adopt": self._adopt,
+            "upgrade_runner": self._upgrade,
+            "cancel_restart": lambda _action: sweep(self._paths, self.actual),
             "delete_disk": lambda gone: files.remove(gone.detail["path"]),
             "undefine": self._undefine,
         }[action.kind](action)
 
     def _watch(self) -> Watch:
-        return Watch(self._paths, self.actual, self._desired.waits, self._desired.patience.timeout)
+        return Watch(self._where, self._desired.name, self.actual, self._desired.waits, self._desired.patience.timeout)
 
     def _send(self, command: str) -> None:
         self._control.send(self.actual, command, self._desired.patience.timeout)
@@ -227,11 +237,27 @@ class Ensure:
         if self.actual.qemu is None:
             raise MaqetError(f"VM {self._desired.name} ended right after its start.", "vm_exited")
 
+    def _adopt(self, _action: Action) -> None:
+        adopt(self._where, self._desired.name, self._desired.patience.timeout)
+        self._look_again()
+
+    def _upgrade(self, _action: Action) -> None:
+        upgrade(self._where, self._desired.name, self.actual.runner, self._desired.patience.timeout)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """A QEMU that has been taken over is still what the rest of the plan is about."""
+        self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
+        if self.actual.problem is not None:
+            raise self.actual.problem
+
     def _undefine(self, _action: Action) -> None:
         """The definition goes first: from then on the VM is gone, whatever is left of its files."""
         files.remove(self._paths.definition)
         sweep(self._paths, self.actual)
-        for path in (self._paths.serial_log, self._paths.qemu_log, self._paths.last_exit, self._paths.runner_log):
+        paths = self._paths
+        notes = (paths.last_exit, paths.last_start, paths.runner_env)
+        for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)
         if self._desired.purge:

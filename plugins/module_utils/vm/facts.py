@@ -8,10 +8,11 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, age
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp import exits
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import is_current
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, executes
 
@@ -30,6 +31,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "qemu_pid": actual.qemu.pid if actual.qemu else None,
         "qemu_uid": qemu.get("uid"),
         "runner_pid": actual.runner.pid if actual.runner else None,
+        "runner": _runner(actual),
         "qemu_version": qemu.get("version"),
         "qemu_binary": qemu.get("binary"),
         "accel": qemu.get("accel"),
@@ -39,17 +41,25 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "output": paths.output if definition else None,
         "serial_log": paths.serial_log if definition else None,
         "audit_log": paths.audit_log,
-        "last_exit": _last_exit(paths),
+        "restarts": known.get("restarts", 0),
+        "last_exit": _last_exit(paths, actual),
         **({"error": str(actual.problem)} if actual.problem else {}),
     }
 
 
-def _last_exit(paths: VmPaths) -> t.Any:
-    """A note for people: damaged, it is no reason to fail."""
-    try:
-        return files.read_json(paths.last_exit)
-    except (MaqetError, OSError):  # damaged, or of a VM that is not this user's
+def _runner(actual: Actual) -> dict[str, t.Any] | None:
+    """What the runner of a VM is; None where there is none."""
+    if actual.runner is None:
         return None
+    known = actual.facts.get("runner", {})
+    told = {key: known.get(key) for key in ("digest", "protocol", "python", "python_version")}
+    return {"pid": actual.runner.pid, **told, "current": is_current(known.get("digest"))}
+
+
+def _last_exit(paths: VmPaths, actual: Actual) -> t.Any:
+    """How the last QEMU ended; of one that runs, the one before it."""
+    missing = exits.unexplained(paths) if actual.qemu is None and not actual.waiting else None
+    return missing or exits.last(paths)
 
 
 def look_through_runner(paths: VmPaths, seconds: float) -> dict[str, t.Any]:

@@ -18,7 +18,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.agent_commands import CLASS_OF
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, redact_error, secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient, Unread
 
 Answer = t.Dict[str, t.Any]
 Params = t.Mapping[str, t.Any]
@@ -155,22 +155,21 @@ def _changes(plan: Plan, index: int) -> bool:
 
 def _ask(paths: VmPaths, plan: Plan) -> Answer:
     seconds = plan.fields["timeout"]
-    try:
+
+    def ask() -> Answer:
         with RunnerClient(paths.runner_socket, paths.name, seconds + _GRACE) as client:
             return client.request("guest", commands=plan.commands, **plan.fields)
-    except MaqetError as error:
-        if error.error_code != "runner_unreachable":
-            raise
-        from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import demand
 
-        demand(
-            layout(), paths.name, seconds, look=False
-        )  # no such VM, or one that does not run: then that is the error
-        raise MaqetError(
-            f"The runner of VM {paths.name} cannot be reached, and only through it can the guest's agent. "
-            "Restart the VM with 'maqet_vm: state=restarted'.",
-            error.error_code,
-        ) from None
+    try:
+        return ask()
+    except Unread:  # no such VM, or one that does not run: then that is the error; else it gets a runner
+        from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import demand
+        from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking
+
+        if plan.fields["check"] or plan.fields["explain"]:
+            demand(layout(), paths.name, seconds, look=False)
+            raise
+        return asking(layout(), paths.name, seconds, ask)
 
 
 def _result(plan: Plan, answer: Answer) -> Answer:

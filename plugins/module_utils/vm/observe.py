@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 import typing as t
 import uuid
 
@@ -13,11 +14,11 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent impor
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host import emulators, files, locks, processes, watch
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient, Unread
 
 # A runner whose QEMU has just ended tidies up and ends; this is far more than it needs, in seconds.
 _BURIAL = 10.0
@@ -32,7 +33,8 @@ class Actual:
     """What is there. ``qemu`` and ``runner`` are live processes; ``facts`` the status of a QEMU that lives.
 
     ``problem``: why that QEMU could not be asked how it is doing; ``run_state`` is None then. ``unready``: processes
-    of a start that was never finished, or that should have ended; nobody needs them.
+    of a start that was never finished, or that should have ended; nobody needs them. ``waiting``: QEMU has ended, and
+    ``runner`` will start it again.
     """
 
     definition: t.Optional[Definition] = None
@@ -42,6 +44,7 @@ class Actual:
     facts: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     problem: t.Optional[MaqetError] = None
     unready: tuple[processes.Process, ...] = ()
+    waiting: bool = False
 
     @property
     def process(self) -> processes.Process:
@@ -52,9 +55,11 @@ class Actual:
 
     @property
     def status(self) -> str:
-        """One word for people: absent, stopped, or QEMU's own RunState."""
+        """One word for people: absent, stopped, restarting, or QEMU's own RunState."""
         if self.qemu is not None:
             return self.run_state or "unknown"
+        if self.waiting:
+            return "restarting"
         return "absent" if self.definition is None else "stopped"
 
 
@@ -99,15 +104,21 @@ def observe(where: Layout, name: str, seconds: float, look: bool = True) -> Actu
     definition = load(paths)
     facts = _status(paths)
     qemu, runner = _live(facts.get("qemu")), _live(facts.get("runner"))
-    if qemu is None and definition is not None and locks.is_held(paths.qemu_log):
-        qemu = processes.with_arguments(("-uuid", definition.uuid))
+    if qemu is None and (locks.is_held(paths.qemu_log) or definition is None):
+        qemu = _search(paths, definition)
     if runner is None and locks.is_held(paths.home):
         runner = processes.with_arguments(("--vm", name), ("--state", where.state))
-    if facts and facts.get("phase") != "ready":
+    if facts.get("phase") == "waiting" and qemu is None:
+        return Actual(definition, runner=runner, facts=facts, waiting=runner is not None)
+    if facts and facts.get("phase") not in ("ready", "waiting"):
         return Actual(definition, unready=tuple(process for process in (runner, qemu) if process is not None))
     if qemu is None:
-        late = runner is not None and not runner.wait_gone(min(seconds, _BURIAL))
-        return Actual(definition, unready=(runner,) if runner is not None and late else ())
+        if runner is None:
+            return Actual(definition)
+        begun = time.monotonic()  # it tidies up and ends, or it will start its QEMU again, and says so in its status
+        if _moved_on(paths, runner, min(seconds, _BURIAL)):
+            return observe(where, name, max(0.0, seconds - (time.monotonic() - begun)), look)
+        return Actual(definition, unready=(runner,))
     if not look:
         return Actual(definition, qemu, runner, None, facts)
     try:
@@ -116,6 +127,33 @@ def observe(where: Layout, name: str, seconds: float, look: bool = True) -> Actu
         if qemu.wait_gone(_MOMENT):  # it ended between our two looks
             return observe(where, name, seconds)
         return Actual(definition, qemu, runner, None, facts, error)
+
+
+def _moved_on(paths: VmPaths, runner: processes.Process, seconds: float) -> bool:
+    """Whether a runner without QEMU has done something within ``seconds``: ended, or changed what is in its folder."""
+    pidfd = runner.open()
+    if pidfd is None:
+        return True
+    try:
+        with watch.Folder(paths.run) as folder:
+            changed = _status(paths).get("phase") != "ready"
+            return changed or bool(processes.wait_readable([pidfd, folder.fd], seconds))
+    except FileNotFoundError:
+        return bool(processes.wait_readable([pidfd], seconds))
+    finally:
+        os.close(pidfd)
+
+
+def _search(paths: VmPaths, definition: t.Optional[Definition]) -> t.Optional[processes.Process]:
+    """The QEMU of a VM whose status or definition is lost; ``qemu_unidentified`` if what lives cannot be told."""
+    found = emulators.of_vm(paths, definition.uuid if definition else None)
+    if found is None and definition is not None and locks.is_held(paths.qemu_log):
+        raise MaqetError(
+            f"Something holds {paths.qemu_log}, and no process is beyond doubt the QEMU of VM {paths.name}. It is left "
+            f"alone. Look at 'fuser {paths.qemu_log}', and end it yourself if it is of no use.",
+            "qemu_unidentified",
+        )
+    return None if found is None else found.process
 
 
 def demand(where: Layout, name: str, seconds: float, look: bool = True) -> Actual:
@@ -157,8 +195,11 @@ def _live(entry: t.Optional[t.Mapping[str, t.Any]]) -> t.Optional[processes.Proc
 
 def _run_state(paths: VmPaths, runner: t.Optional[processes.Process], seconds: float) -> str:
     if runner is not None:
-        with RunnerClient(paths.runner_socket, paths.name, seconds) as client:
-            return str(client.request("status")["run_state"])
+        try:
+            with RunnerClient(paths.runner_socket, paths.name, seconds) as client:
+                return str(client.request("status")["run_state"])
+        except Unread:  # it is being replaced, or takes QEMU over: QEMU itself can be asked
+            pass
     with DirectMonitor(paths.direct_socket, seconds) as monitor:
         try:
             return str(monitor.execute("query-status")["status"])

@@ -42,6 +42,10 @@ class Situation:
 
     defined: bool
     run_state: t.Optional[str]
+    #: Whether a QEMU that runs has a runner; whether it is to have another one; whether one will start it again.
+    runner: bool = True
+    upgrade: bool = False
+    waiting: bool = False
 
     @property
     def runs(self) -> bool:
@@ -70,12 +74,23 @@ def plan(
             options=costly,
         )
     actions = [Action("stop", RESTART)] if now.runs and (restarting or state == "stopped") else []
+    if now.runs and not actions:
+        actions += _runner(now)
+    if now.waiting and state in ("stopped", "paused", "restarted", "running"):
+        actions.append(Action("cancel_restart"))
     actions += [_job(job) for job in jobs]
     if not now.defined or difference:
         kind = "redefine" if now.defined else "define"
         actions.append(Action(kind, RESTART if costly and now.runs else LIVE, {"options": difference.options}))
     runs_then = now.runs and not any(action.kind == "stop" for action in actions)
     return actions + _to_run_state(state, now, runs_then)
+
+
+def _runner(now: Situation) -> list[Action]:
+    """A QEMU that goes on running needs a runner, and may be given another one."""
+    if not now.runner:
+        return [Action("adopt")]
+    return [Action("upgrade_runner")] if now.upgrade else []
 
 
 def _to_run_state(state: str, now: Situation, runs: bool) -> list[Action]:
@@ -96,6 +111,7 @@ def _to_run_state(state: str, now: Situation, runs: bool) -> list[Action]:
 def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool) -> list[Action]:
     """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files."""
     actions = [Action("stop", RESTART)] if now.runs else []
+    actions += [Action("cancel_restart")] if now.waiting else []
     if purge:
         actions += [Action("delete_disk", RECREATE, {"path": path}) for path in owned]
     return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or actions else []

@@ -12,13 +12,16 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
+from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 
 # How long QEMU may take to obey 'quit' and to flush its disks, in seconds; SIGKILL comes after it.
 _QUIT_SECONDS = 20.0
 # How long the runner may take to tidy up once QEMU is gone.
-_BURIAL_SECONDS = 5.0
+_BURIAL_SECONDS = 10.0
+# How long a process may take to obey SIGTERM.
+_END_SECONDS = 5.0
 # A guest in one of these states has no CPU left that could notice a power button.
 _DEAD = ("guest-panicked", "internal-error", "io-error", "shutdown")
 
@@ -41,7 +44,7 @@ def stop(control: Control, paths: VmPaths, actual: Actual, patience: Patience) -
     if not _ask_guest(control, actual, patience, steps):
         if not patience.force:
             raise _not_gone(actual, patience, steps)
-        _insist(control, actual, patience, steps)
+        _insist(control, paths, actual, patience, steps)
     sweep(paths, actual)
     return steps
 
@@ -51,10 +54,10 @@ def sweep(paths: VmPaths, actual: Actual) -> None:
 
     Whoever calls this holds the VM's lock, so nobody is starting it.
     """
-    if actual.runner is not None and not actual.runner.wait_gone(_BURIAL_SECONDS):
-        _end(actual.runner)
+    if actual.runner is not None and (actual.waiting or not actual.runner.wait_gone(_BURIAL_SECONDS)):
+        _end(actual.runner, paths)
     for process in actual.unready:  # the runner stands first: it takes its unready QEMU with it
-        _end(process)
+        _end(process, paths)
     try:
         left = os.listdir(paths.run)
     except FileNotFoundError:
@@ -65,9 +68,10 @@ def sweep(paths: VmPaths, actual: Actual) -> None:
     locks.discard(paths.direct_lock)
 
 
-def _end(process: Process) -> None:
+def _end(process: Process, paths: VmPaths) -> None:
     process.kill(signal.SIGTERM)
-    if not process.wait_gone(_BURIAL_SECONDS):
+    if not process.wait_gone(_END_SECONDS):
+        forbid_restart(paths)
         process.kill()
         process.wait_gone(_BURIAL_SECONDS)
 
@@ -91,10 +95,12 @@ def _seconds(patience: Patience) -> float:
     return min(patience.timeout, _QUIT_SECONDS) if patience.force else patience.timeout
 
 
-def _insist(control: Control, actual: Actual, patience: Patience, steps: list[str]) -> None:
+def _insist(control: Control, paths: VmPaths, actual: Actual, patience: Patience, steps: list[str]) -> None:
     told = _send(control, actual, "quit", _seconds(patience), steps, True)
     if not actual.process.wait_gone(_QUIT_SECONDS if told else 0):
         steps.append("SIGKILL")
+        if actual.runner is not None:  # it would take that for a failure, and its restart_policy might start QEMU again
+            _end(actual.runner, paths)
         actual.process.kill()
         actual.process.wait_gone(None)
 

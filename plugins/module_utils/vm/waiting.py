@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -12,12 +13,13 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import tail
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import GrowingFile
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadline
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient, Unread
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking
 
 # A match may not span more text than this, in bytes.
 _WINDOW = 1024 * 1024
@@ -30,8 +32,9 @@ class Watch:
     second run of the same task finds what the first one found.
     """
 
-    def __init__(self, paths: VmPaths, actual: Actual, waits: t.Sequence[Wait], seconds: float) -> None:
-        self._paths = paths
+    def __init__(self, where: Layout, name: str, actual: Actual, waits: t.Sequence[Wait], seconds: float) -> None:
+        self._where = where
+        self._paths = where.vm(name)
         self._qemu = actual.process
         self._pidfd = self._qemu.open()
         self._deadline = Deadline(seconds)
@@ -60,29 +63,59 @@ class Watch:
             self._event(wait, wait.value)
 
     def _runner(self) -> RunnerClient:
-        """A conversation with the runner in which all events come, also past ones."""
+        """A conversation with the runner in which all events come, also past ones; a new one if the runner is."""
         if self._client is None:
-            self._client = RunnerClient(self._paths.runner_socket, self._paths.name, self._deadline.seconds)
-            self._client.subscribe(since=0)
+            self._client = asking(self._where, self._paths.name, self._deadline.left(), self._connected)
         return self._client
 
+    def _connected(self) -> RunnerClient:
+        client = RunnerClient(self._paths.runner_socket, self._paths.name, self._deadline.left())
+        try:
+            client.subscribe(since=self.events[-1]["seq"] if self.events else 0)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
     def _running(self, wait: Wait) -> None:
-        status = self._runner().request("status")
+        status = asking(self._where, self._paths.name, self._deadline.left(), lambda: self._asked("status"))
         if status["run_state"] != "running":
             self._event(wait, "RESUME", since=status["last_event"])
+
+    def _asked(self, op: str) -> dict[str, t.Any]:
+        with self._hung_up():
+            return self._runner().request(op)
+        raise AssertionError("not reached")
+
+    @contextlib.contextmanager
+    def _hung_up(self) -> t.Iterator[None]:
+        """Forget a conversation that is over."""
+        try:
+            yield
+        except Unread:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+            raise
+
+    def _next_event(self) -> dict[str, t.Any]:
+        with self._hung_up():
+            return self._runner().next_event()
 
     def _event(self, wait: Wait, name: str, since: int = 0) -> None:
         if any(event["event"] == name and event["seq"] > since for event in self.events):
             return
         while True:
             try:
-                event = self._runner().next_event()
+                event = asking(self._where, self._paths.name, self._deadline.left(), self._next_event)
             except socket.timeout:
                 raise self._too_long(wait) from None
             except MaqetError:
-                if self._qemu.alive():
-                    raise
-                raise self._exited(wait) from None
+                if not self._qemu.alive():
+                    raise self._exited(wait) from None
+                if self._deadline.left() <= 0:
+                    raise self._too_long(wait) from None
+                raise
             self.events.append(event)
             if event["event"] == name and event["seq"] > since:
                 return

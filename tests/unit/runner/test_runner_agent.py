@@ -13,9 +13,9 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import AGENT, AGENT_PORT
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import Event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Message
 
 # What the guest says to a command, piece by piece; None of it for one that stalls.

@@ -18,12 +18,12 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditL
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import Event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import server as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event
 from ansible_collections.maqet.qemu.tests.unit.guard.schemas import schema
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, UUID, Message, records
 

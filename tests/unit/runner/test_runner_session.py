@@ -13,9 +13,10 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import KEPT
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import QMPError
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import KEPT_EVENTS, Session
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import (
     COMMANDS,
     PATIENCE,
@@ -133,11 +134,11 @@ def test_who_no_longer_listens_hears_nothing(play: Play) -> None:
 def test_only_so_many_events_are_kept(play: Play) -> None:
     async def scenario(session: Session, _fake: FakeMonitor) -> None:
         await session.execute("stop", {}, PATIENCE)
-        await until(lambda: session.last_event == KEPT_EVENTS + 5, session)
+        await until(lambda: session.last_event == KEPT + 5, session)
         kept = session.events(0)
-        assert (len(kept), kept[0]["seq"], kept[-1]["seq"]) == (KEPT_EVENTS, 6, KEPT_EVENTS + 5)
+        assert (len(kept), kept[0]["seq"], kept[-1]["seq"]) == (KEPT, 6, KEPT + 5)
 
-    play(scenario, stop=saying(*[event("RTC_CHANGE")] * (KEPT_EVENTS + 5)))
+    play(scenario, stop=saying(*[event("RTC_CHANGE")] * (KEPT + 5)))
 
 
 @pytest.mark.parametrize("late", [{"return": {"late": True}}, {"error": {"class": "GenericError", "desc": "late"}}])

@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starting a runner that outlives the module: as a systemd unit where there is one, else in a session of its own.
+
+Both wait for the runner's word and for nothing else: the end of a pipe, or systemd's verdict on the unit.
+What is started is an archive on this host, so a module that only needs a runner again need not carry one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import typing as t
+import uuid
+
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files
+from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
+from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, of_pid, wait_readable
+from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import env_file, manager_of
+
+# How long a runner that was asked to end may take, in seconds; and one that has clients to answer before it leaves.
+_END_SECONDS = 10.0
+_LEAVE_SECONDS = 25.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """One attempt. ``purpose``: START or ADOPT of ``runner/report.py``; ``word`` tells its status from older ones."""
+
+    where: Layout
+    paths: VmPaths
+    archive: str
+    purpose: str
+    seconds: float
+    word: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@contextlib.contextmanager
+def alone(paths: VmPaths, seconds: float) -> t.Iterator[None]:
+    """Be the only one who starts or replaces this VM's runner; waits at most ``seconds`` for whoever does."""
+    with locked(paths.launch_lock, seconds, "a task that starts it", f"The runner of VM {paths.name}"):
+        yield
+
+
+def begin(start: Start) -> dict[str, t.Any]:
+    """Start a runner and return its status; MaqetError with its own reason if it fails. To be called :func:`alone`.
+
+    ``start.seconds`` is the longest that it may take; a runner that is not ready by then is ended.
+    """
+    _prepare(start)
+    manager = manager_of(start.where)
+    if manager is None:
+        _as_session(start)
+    else:
+        _as_unit(manager.start, start)
+    return _outcome(start)
+
+
+def replace(start: Start, runner: t.Optional[Process]) -> dict[str, t.Any]:
+    """The same for a VM that runs and whose ``runner`` leaves, once it has answered what it was asked."""
+    _prepare(start)
+    manager = manager_of(start.where)
+    if manager is None:
+        if runner is not None:
+            runner.kill(signal.SIGTERM)
+            if not runner.wait_gone(_LEAVE_SECONDS):
+                runner.kill()  # it hangs; QEMU does not mind
+                runner.wait_gone(_END_SECONDS)
+        _as_session(start)
+    else:
+        _as_unit(manager.restart, start)
+    return _outcome(start)
+
+
+def _prepare(start: Start) -> None:
+    where, paths = start.where, start.paths
+    for folder in (paths.run, paths.log, paths.output):
+        files.make_folder(folder)
+    python = where.venv_python if os.access(where.venv_python, os.X_OK) else sys.executable
+    values = {
+        "MAQET_PYTHON": python,
+        "MAQET_RUNNER": start.archive,
+        "MAQET_STATE": where.state,
+        "MAQET_RUN": where.run,
+        "MAQET_LOG": where.log,
+        "MAQET_SCOPE": where.scope,
+        "MAQET_CONFIG": where.config,
+    }
+    files.write_atomic(paths.runner_env, env_file(values).encode())
+    if start.purpose == "start":
+        files.remove(paths.status)
+    files.write_json(paths.order, {"word": start.word, "purpose": start.purpose})
+
+
+def _as_unit(act: t.Callable[[VmPaths, float], None], start: Start) -> None:
+    try:
+        act(start.paths, start.seconds)
+    except MaqetError as error:
+        raise _failure(start, str(error)) from None
+
+
+def _as_session(start: Start) -> None:
+    """A new session with / as folder. Only the readiness pipe is passed on, so that nothing holds the task."""
+    where = start.where
+    python = where.venv_python if os.access(where.venv_python, os.X_OK) else sys.executable
+    argv = [python, start.archive, "--vm", start.paths.name, "--state", where.state, "--run", where.run]
+    argv += ["--log", where.log, "--scope", where.scope, "--config", where.config]
+    reader, writer = os.pipe()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        log = os.open(start.paths.runner_log, flags, 0o600)
+        try:
+            child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
+                [*argv, "--ready-fd", str(writer)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=plain_environment(),
+                start_new_session=True,
+                pass_fds=(writer,),
+            )
+        finally:
+            os.close(log)
+            os.close(writer)
+        if not wait_readable([reader], start.seconds):
+            _end(child)
+            raise _failure(start, f"it was not ready within {start.seconds:g} s")
+    finally:
+        os.close(reader)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a runner that is not ready; it takes a QEMU that has not run yet with it."""
+    process = of_pid(child.pid)
+    child.terminate()
+    if process is not None and not process.wait_gone(_END_SECONDS):
+        child.kill()
+    child.wait()
+
+
+def _outcome(start: Start) -> dict[str, t.Any]:
+    status = files.read_json(start.paths.status)
+    if _is_answer(status, start) and status.get("phase") == "ready" and "error" not in status:
+        return dict(status)
+    raise _failure(start, "it ended without a word")
+
+
+def _is_answer(status: t.Any, start: Start) -> bool:
+    return isinstance(status, dict) and status.get("launch") == start.word
+
+
+def _failure(start: Start, why: str) -> MaqetError:
+    """The runner's own reason if it gave one, else what we saw and the end of its log."""
+    status = files.read_json(start.paths.status)
+    if _is_answer(status, start) and "error" in status:
+        return MaqetError.from_dict(status["error"])
+    log = files.tail(start.paths.runner_log)
+    return MaqetError(
+        f"The runner of VM {start.paths.name} did not start: {why}. The end of {start.paths.runner_log}:\n{log}",
+        "runner_failed",
+        log=log,
+    )
+
+
+def forbid_restart(paths: VmPaths) -> None:
+    """Before a runner is killed: no systemd shall start it again for that."""
+    manager = manager_of(layout())
+    if manager is not None:
+        with contextlib.suppress(MaqetError):
+            manager.forbid_restart(paths)
+
+
+def archive_of(where: Layout, paths: VmPaths) -> t.Optional[str]:
+    """The archive with which this VM's runner was started last, if it is still there."""
+    try:
+        with open(paths.runner_env, encoding="utf-8") as file:
+            text = file.read()
+    except OSError:
+        return None
+    for name in runners(where):
+        if name in text:
+            return os.path.join(where.runners, name)
+    return None
+
+
+def runners(where: Layout) -> list[str]:
+    """The names of the archives on this host."""
+    try:
+        return sorted(name for name in os.listdir(where.runners) if name.startswith("runner-"))
+    except FileNotFoundError:
+        return []

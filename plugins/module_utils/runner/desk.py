@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A QEMU in our care: its session, and guard, audit and socket through which others may ask it things."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import orphans
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import myself
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entry
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Gate
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import Policy
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import VmPolicySource
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.host import schema_cache
+from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
+
+log = logging.getLogger("maqet.desk")
+
+# A guest in one of these states has no CPU left that could notice a power button (RunState).
+_DEAD = ("guest-panicked", "internal-error", "io-error", "shutdown", "prelaunch")
+# How long QEMU may take for a command of our own, in seconds.
+_OWN = 10.0
+
+
+@dataclasses.dataclass
+class Desk:
+    """``facts`` are those of the status."""
+
+    definition: Definition
+    emulator: Emulator
+    session: Session
+    service: Service
+    server: Server
+    facts: t.Mapping[str, t.Any]
+
+    async def close(self, leaving: bool = False) -> None:
+        """Answer what is open, and hang up on both sides. With ``leaving`` clients are told that QEMU goes on."""
+        await self.server.close(leaving)
+        await self.session.close()
+
+    async def send(self, command: str, reason: str) -> bool:
+        """A command of the runner's own, guarded and recorded like any other; whether QEMU has taken it."""
+        request = {"commands": [{"execute": command}], "reason": reason, "timeout": _OWN}
+        try:
+            await self.service.qmp(request, myself({"module": "runner"}))
+        except MaqetError as error:
+            log.error("%s: %s", command, error)
+            return False
+        return True
+
+    async def powered_down(self, seconds: float, ended: asyncio.Event) -> bool:
+        """Press the power button and give the guest so long; whether QEMU has ended."""
+        try:
+            state = await self.session.run_state()
+        except MaqetError:
+            return ended.is_set()
+        if state in _DEAD or seconds <= 0:
+            return ended.is_set()
+        reason = "the runner was asked to have the guest power off"
+        if state == "paused":
+            await self.send("cont", reason)
+        if await self.send("system_powerdown", reason):
+            await asyncio.wait({asyncio.ensure_future(ended.wait())}, timeout=seconds)
+        return ended.is_set()
+
+
+async def open_desk(
+    where: Layout, definition: Definition, qemu: Emulator, session: Session, facts: t.Mapping[str, t.Any]
+) -> Desk:
+    """Everything around a QEMU that has been greeted; its socket is open when this returns."""
+    schema = await _schema(session, where, qemu.program)
+    service, server = await asyncio.to_thread(_server, definition, where, schema, session, facts)
+    await server.listen(where.vm(definition.name).runner_socket)
+    return Desk(definition, qemu, session, service, server, facts)
+
+
+async def _schema(session: Session, where: Layout, program: str) -> Schema:
+    """This QEMU's schema: remembered by its program and version, else asked for."""
+    key = schema_cache.key_of(program, session.build)
+    known = schema_cache.load(where.cache, key) if key else None
+    schema = Schema.from_json(known) if known is not None else None
+    if schema is None:
+        schema = Schema.of(await session.schema())
+        if key:
+            schema_cache.store(where.cache, key, schema.to_json())
+    return schema
+
+
+def _server(
+    definition: Definition, where: Layout, schema: Schema, session: Session, facts: t.Mapping[str, t.Any]
+) -> tuple[Service, Server]:
+    """Guard, audit and socket."""
+    qemu, paths = facts["qemu"], where.vm(definition.name)
+    identity = VmIdentity(
+        definition.name, definition.uuid, qemu["pid"], qemu["start"], session.version, paths.monitor_socket
+    )
+    theirs = qemu["uid"] if where.scope == "system" else None
+    scope = Scope(definition.name, paths.home, schema, theirs, theirs)
+    policy, own = host_policy(where, _new_policy), VmPolicySource(paths.definition)
+    gate = Gate(
+        identity, scope, AuditLog(paths.audit_log), "ipc", policy, lambda: tuple(filter(None, (own.current(),)))
+    )
+    gate.key = host_key(paths.audit_key)
+    _take_over(gate)
+    hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
+    mode = 0o666 if where.scope == "system" else 0o600  # the kernel says who connects, the policy what they may
+    agent = Agent(paths.agent_socket, session) if definition.intent.get("agent") else None
+    service = Service(session, gate, facts, agent)
+    return service, Server(service, session, hello, Entry(policy, gate.turn_away), mode)
+
+
+def _new_policy(policy: Policy) -> None:
+    """One line of the log for each policy that we come to obey."""
+    log.info("the policy is %s, sha256 %s", policy.id, policy.sha256 or "none")
+    for words in (policy.problem, *policy.warnings):
+        if words:
+            log.warning("%s", words)
+
+
+def _take_over(gate: Gate) -> None:
+    """Say in the log what became of commands whose runner was killed, and that there is a runner again."""
+    try:
+        for record in orphans.start(gate.log, gate.identity)[:-1]:
+            log.warning("%s (record %d): its outcome is not known", record["op"], record["intent"]["seq"])
+    except MaqetError as error:  # commands are refused as long as that is so, but the guest may run
+        log.error("%s", error)
