@@ -20,7 +20,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev chaos", description="What must hold, whatever breaks.")
     parser.add_argument("--rounds", type=int, metavar="N", help="N rounds of each case, instead of the full counts")
     parser.add_argument("--json", metavar="FILE", help="write all figures there, as one JSON object")
-    parser.add_argument("--case", action="append", choices=list(suite.all_cases()), help="only this one; may be repeated")
+    parser.add_argument(
+        "--case", action="append", choices=list(suite.all_cases()), help="only this one; may be repeated"
+    )
     parser.add_argument("--seed", type=int, help="what the random choices come from; a new one is chosen and printed")
     parser.add_argument("--again", type=int, metavar="SEED", help="only the round of one --case that had this seed")
     parser.add_argument("--short", action="store_true", help="the short form, as in ./dev test")
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> int:
         obstacle = enter.obstacle()
         if obstacle is not None:
             print(f"===== chaos: all cases skipped: {obstacle} =====")
-            return 1
+            return 1 if os.environ.get("CI") else 0  # where nobody reads it, what was not tried must not look tried
         print(f"seed {options.seed}", flush=True)
         return enter.outside(arguments)
     wanted = suite.Wanted(options.case or (), options.rounds, options.seed, options.again, options.short)

@@ -9,7 +9,7 @@
     SHORT: int           rounds of the short form in ``./dev test``; 2 where the file does not say
     def run(world: World, rounds: int, rng: random.Random) -> Figures
 
-``rounds`` is a number of FULL's kind. What is random comes from ``rng`` alone, so that a seed repeats it.
+The argument ``rounds`` is of FULL's kind: how often to do it. What is random comes from ``rng`` alone, so that a seed repeats it.
 """
 
 from __future__ import annotations
@@ -56,9 +56,12 @@ def check(condition: object, *seen: object) -> None:
 Round = t.Callable[[random.Random], None]
 
 
-def play(world: World, rounds: int, rng: random.Random, each: Round, figures: Figures | None = None) -> Figures:
-    """``each`` round with a seed of its own, on a world that is empty again afterwards; a failure does not end the case.
+def play(
+    world: World, rounds: int, rng: random.Random, each: Round, figures: Figures | None = None, keep: bool = False
+) -> Figures:
+    """``each`` round with a seed of its own; a failure does not end the case.
 
+    The world must be empty after a round, and is made so after a failure; with ``keep`` it is left as it is.
     ``--again SEED`` has one round with that very seed instead.
     """
     figures = figures or Figures()
@@ -67,14 +70,16 @@ def play(world: World, rounds: int, rng: random.Random, each: Round, figures: Fi
         figures.tried += 1
         try:
             each(random.Random(seed))
-            world.check_empty()
+            if not keep:
+                world.check_empty()
             figures.done += 1
         except Exception as error:  # whatever it is, it must be counted and shown
             what = str(error) if isinstance(error, Broken) else traceback.format_exc()
             figures.evidence.append(f"round {number + 1}, --again {seed}: {what}\n{world.evidence()}")
             world.log(figures.evidence[-1].partition("\n")[0])
         finally:
-            world.clear()
+            if not keep:
+                world.clear()
     return figures
 
 

@@ -35,5 +35,9 @@ def phases(records: t.Iterable[Record]) -> tuple[str, ...]:
 
 def check_closed(records: t.Iterable[Record]) -> None:
     """Broken if a command has an intent, and neither a result nor a record that says that nobody knows it."""
-    bad = {op: phases(these) for op, these in by_command(records).items() if len(these) != 2 and these[0]["phase"] == "intent"}
+    bad = {
+        op: phases(these)
+        for op, these in by_command(records).items()
+        if len(these) != 2 and these[0]["phase"] == "intent"
+    }
     check(not bad, "commands that were begun and never ended, or ended twice:", bad)

@@ -56,7 +56,7 @@ def outside(arguments: t.Sequence[str]) -> int:
         with subprocess.Popen(
             argv,
             env={**os.environ, INSIDE: str(folder)},
-            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509  # there are no threads
         ) as child:
             try:
                 while True:

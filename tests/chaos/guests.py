@@ -110,7 +110,7 @@ def counting(folder: Path, tag: str) -> dict[str, t.Any]:
 
 
 def numbers(text: bytes, tag: str) -> list[int]:
-    """The guest's counter as its serial log has it; Broken if there is anything else in the log. The last line may be cut."""
+    """The guest's counter as its serial log has it; Broken if the log holds anything else. The last line may be cut."""
     lines = text.replace(b"\r", b"").split(b"\n")[:-1]
     found = []
     for line in lines:

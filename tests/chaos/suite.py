@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import importlib
 import json
 import os
@@ -95,7 +95,7 @@ def _one(case: types.ModuleType, wanted: Wanted, folder: Path, collections: Path
     finally:
         with contextlib.suppress(OSError):  # whatever a case has done to the folders
             world.clear()
-    entry.update(done=figures.done, tried=figures.tried, holds=figures.holds, **{"figures": figures.extra})
+    entry.update(done=figures.done, tried=figures.tried, holds=figures.holds, figures=figures.extra)
     entry["seconds"] = round(time.monotonic() - begun, 1)
     if figures.evidence:
         entry["evidence"] = figures.evidence
@@ -116,7 +116,7 @@ def _header(wanted: Wanted) -> Object:
         "modified": bool(_git("status", "--porcelain")),
         "seed": wanted.seed,
         "form": form,
-        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "time": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "cases": {},
     }
@@ -133,7 +133,9 @@ def machine() -> Object:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     binary = f"qemu-system-{platform.machine()}"
     with contextlib.suppress(OSError):
-        said = subprocess.run([binary, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        said = subprocess.run(
+            [binary, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
         binary = said.stdout.splitlines()[0] if said.stdout else binary
     return {
         "system": _pretty_name(),
@@ -176,7 +178,9 @@ def table(report: Object) -> str:
 
 
 def _told(figures: Object) -> str:
-    return ", ".join(f"{key} {json.dumps(value) if isinstance(value, dict) else value}" for key, value in figures.items())
+    return ", ".join(
+        f"{key} {json.dumps(value) if isinstance(value, dict) else value}" for key, value in figures.items()
+    )
 
 
 def closing(report: Object) -> str:
@@ -190,9 +194,9 @@ def closing(report: Object) -> str:
 
 
 def failed(report: Object) -> bool:
-    """Whether anything did not hold, or nothing was tried."""
+    """Whether anything that was tried did not hold, or the run was cut short."""
     tried = [entry for entry in report["cases"].values() if not entry.get("skipped")]
-    return bool(report.get("interrupted")) or not tried or not all(entry["holds"] for entry in tried)
+    return bool(report.get("interrupted")) or not all(entry["holds"] for entry in tried)
 
 
 def show(report: Object, path: str | None) -> int:

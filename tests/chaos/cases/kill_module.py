@@ -18,7 +18,7 @@ NAME: t.Final = "kill_module"
 TITLE: t.Final = "kill -9 the module's process at a random moment of start, stop, change, absent"
 FULL: t.Final = 200
 ROUND: t.Final = 4
-SHORT: t.Final = 4
+SHORT: t.Final = 1
 
 VM = "victim"
 _DISK: t.Final = {"disks": [{"name": "own", "size": "1M"}]}

@@ -88,8 +88,14 @@ def run(world: World, rounds: int, rng: random.Random) -> Figures:
     figures = play(world, rounds, rng, each)
     times = percentiles(adopted)
     if len(adopted) >= _ENOUGH and times["p99"] > LIMIT:
-        figures.evidence.append(f"a task took {times['p99']:g} ms (p99) to adopt and be answered; {LIMIT:g} are allowed")
-    figures.extra = {"adopted and answered, ms": times, "guest's silence, ms": percentiles(silences), "commands": counts}
+        figures.evidence.append(
+            f"a task took {times['p99']:g} ms (p99) to adopt and be answered; {LIMIT:g} are allowed"
+        )
+    figures.extra = {
+        "adopted and answered, ms": times,
+        "guest's silence, ms": percentiles(silences),
+        "commands": counts,
+    }
     return figures
 
 

@@ -72,7 +72,9 @@ def _others(world: World, times: int) -> list[float]:
 
 def _time_out(results: list[dict[str, t.Any]]) -> None:
     for result in results:
-        check(result["failed"] and result.get("error_code") == "qmp_timeout", "it should have timed out:", short(result))
+        check(
+            result["failed"] and result.get("error_code") == "qmp_timeout", "it should have timed out:", short(result)
+        )
         check(result.get("outcome_unknown") is True, "it does not say that its outcome is unknown:", short(result))
         check(result["seconds"] < _TIMEOUT + 10, f"it took {result['seconds']:.1f} s")
 

@@ -69,7 +69,7 @@ def _crowd(world: World, mine: random.Random) -> list[Result]:
     tasks = []
     for _number in range(TASKS):
         wanted = dict(mine.choice(_WANTED))
-        given = {"accel": "tcg"} if wanted["state"] in ("present", "running") else {}
+        given: Result = {"accel": "tcg"} if wanted["state"] in ("present", "running") else {}
         tasks.append(world.begin("maqet_vm", name=VM, timeout=_PATIENCE, **given, **wanted, **FORCE))
     return [task.result(_PATIENCE * 2) for task in tasks]
 
