@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The figures of one full run of the chaos suite: the object that ``./dev chaos --json docs/tools/chaos.json`` writes."""
+"""The figures of one full run of the chaos suite: what ``./dev chaos --json docs/tools/chaos.json`` has written."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@
     SHORT: int           rounds of the short form in ``./dev test``; 2 where the file does not say
     def run(world: World, rounds: int, rng: random.Random) -> Figures
 
-The argument ``rounds`` is of FULL's kind: how often to do it. What is random comes from ``rng`` alone, so that a seed repeats it.
+The argument ``rounds`` is of FULL's kind: how often to do it. What is random comes from ``rng`` alone, so that a seed
+repeats it.
 """
 
 from __future__ import annotations

@@ -11,10 +11,16 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 
 
-def run(argv: t.Sequence[str], seconds: float = 60, user: t.Optional[int] = None) -> str:
+def run(
+    argv: t.Sequence[str],
+    seconds: float = 60,
+    user: t.Optional[int] = None,
+    extra: t.Optional[t.Mapping[str, str]] = None,
+) -> str:
     """The stdout of ``argv``; ``command_failed`` with the program's last words if it fails or takes too long.
 
     ``user``: root can have it run with the rights of this user, and the group of the same number, alone.
+    ``extra``: variables that its environment has beside ours.
     """
     rights: dict[str, t.Any] = {} if user is None else {"user": user, "group": user, "extra_groups": [], "cwd": "/"}
     try:
@@ -24,7 +30,7 @@ def run(argv: t.Sequence[str], seconds: float = 60, user: t.Optional[int] = None
             capture_output=True,
             timeout=seconds,
             check=False,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(extra or {})},
             **rights,
         )
     except FileNotFoundError:

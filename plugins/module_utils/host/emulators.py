@@ -49,8 +49,9 @@ def look_at(process: Process, paths: VmPaths) -> t.Optional[Found]:
 
 
 def orphans(where: Layout) -> list[Found]:
-    """QEMUs of ours whose VM is not defined, or is defined with another uuid than theirs; sorted by name."""
-    return sorted(found for found in _all(where.vms) if not os.path.exists(where.vm(found.name).definition))
+    """QEMUs of ours whose VM is not defined, sorted by name."""
+    found = [one for one in _all(where.vms) if not os.path.exists(where.vm(one.name).definition)]
+    return sorted(found, key=lambda one: one.name)
 
 
 def _all(vms: str) -> t.Iterator[Found]:

@@ -23,7 +23,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import pl
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, of_pid, wait_readable
-from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import env_file, manager_of
+from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import manager_of
+from ansible_collections.maqet.qemu.plugins.module_utils.host.unit_text import env_file
 
 # How long a runner that was asked to end may take, in seconds; and one that has clients to answer before it leaves.
 _END_SECONDS = 10.0

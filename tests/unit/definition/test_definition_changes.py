@@ -32,6 +32,15 @@ def test_the_documented_defaults() -> None:
         "extra_args": [],
         "labels": {},
         "policy": {},
+        "restart_policy": "no",
+        "panic_action": None,
+        "reboot_action": "reset",
+        "shutdown_timeout": 60,
+        "autostart": False,
+        "cpu_quota": None,
+        "cpu_weight": 100,
+        "io_weight": 100,
+        "memory_max": None,
     }
     assert tuple(DEFAULTS) == OPTIONS
 
@@ -87,7 +96,9 @@ def test_nobody_can_change_the_defaults_by_their_result() -> None:
 
 
 def test_what_qemu_never_sees_is_live() -> None:
-    assert [option for option in OPTIONS if impact(option) == "live"] == ["labels", "policy"]
+    live = ["labels", "policy", "restart_policy", "shutdown_timeout"]
+    live += ["autostart", "cpu_quota", "cpu_weight", "io_weight", "memory_max"]
+    assert [option for option in OPTIONS if impact(option) == "live"] == live
 
 
 def test_no_difference() -> None:

@@ -21,6 +21,7 @@ def test_there_is_no_shell_and_no_stdin(monkeypatch: pytest.MonkeyPatch) -> None
     assert run(["echo", "$HOME;ls", "*"]) == "$HOME;ls *\n"
     assert run(["cat"]) == ""
     assert run(["sh", "-c", "echo $LC_ALL"]) == "C.UTF-8\n"
+    assert run(["sh", "-c", "echo $LC_ALL $MORE"], extra={"MORE": "more"}) == "C.UTF-8 more\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a VM has ended: asked of maqet_vm_info after the runner is gone; and what restart_policy makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid, wait_readable
+from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import Folder
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
+
+FORCE = {"force": True, "stop_timeout": 0}
+# Boot sectors. mov dx, 0x505; mov al, 1; out dx, al: the port of QEMU's pvpanic device. mov al, 0xfe; out 0x64, al: the
+# keyboard controller resets the machine. Behind both: hlt in a loop.
+PANIC = b"\xba\x05\x05\xb0\x01\xee\xf4\xeb\xfd"
+RESET = b"\xb0\xfe\xe6\x64\xf4\xeb\xfd"
+
+
+def sector(folder: Path, code: bytes) -> Result:
+    """Options for a PC that runs ``code``."""
+    disk = folder / "disk.img"
+    boot = code.ljust(510, b"\0") + b"\x55\xaa"
+    disk.write_bytes(boot.ljust(1024 * 1024, b"\0"))  # SeaBIOS boots no disk that is smaller than a cylinder
+    return {"arch": "x86_64", "disks": [{"path": str(disk), "format": "raw"}], **NOTHING}
+
+
+def gone(vm: Result) -> None:
+    """Wait until a VM's processes are."""
+    for key in ("qemu_pid", "runner_pid"):
+        process = of_pid(vm[key]) if vm[key] else None
+        assert process is None or process.wait_gone(30)
+
+
+def last_exit(local: Local, name: str) -> Result:
+    """What is known of a VM that has ended and left nothing."""
+    (vm,) = local.run({"maqet_vm_info": {"name": name}})[0]["vms"]
+    assert vm["status"] == "stopped" and traces(name) == []
+    return dict(vm["last_exit"])
+
+
+def started_again(name: str, old: int) -> int:
+    """Wait until the runner has a new QEMU that is ready; its pid."""
+    paths = layout().vm(name)
+    with Folder(paths.run) as folder:
+        while True:
+            status = json.loads(Path(paths.status).read_text("utf-8")) if os.path.exists(paths.status) else {}
+            pid = status.get("qemu", {}).get("pid")
+            if status.get("phase") == "ready" and pid != old:
+                return int(pid)
+            assert wait_readable([folder.fd], 30), status
+            os.read(folder.fd, 65536)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "status"),
+    [
+        pytest.param("quit", "host-qmp-quit", 0, id="quit"),
+        pytest.param(signal.SIGTERM, "host-signal", 0, id="SIGTERM"),
+        pytest.param(signal.SIGKILL, "signal", -9, id="SIGKILL"),
+        pytest.param(signal.SIGSEGV, "signal", -11, id="SIGSEGV"),
+    ],
+)
+def test_ended_from_the_host(local: Local, name: str, how: t.Any, reason: str, status: int) -> None:
+    """The word, a sentence, the status, and which QEMU it was."""
+    vm = local.vm(name, state="running", **NOTHING)["vm"]
+    if how == "quit":
+        local.qmp(name, command="quit")
+    else:
+        os.kill(vm["qemu_pid"], how)
+    gone(vm)
+    found = last_exit(local, name)
+    assert (found["reason"], found["status"], found["qemu"]["pid"]) == (reason, status, vm["qemu_pid"])
+    assert found["uptime"] >= 0 and found["detail"]
+    if how == signal.SIGTERM:
+        assert "terminating on signal 15" in found["detail"]
+
+
+def test_ended_by_its_guest(local: Local, name: str, guest: Result) -> None:
+    """A guest that powers itself off, and one that obeys the power button of the host."""
+    once = {**guest, "cmdline": f"{guest['cmdline']} maqet.poweroff"}
+    vm = local.vm(name, state="running", **once, wait_for=["exit"])["vm"]
+    gone(vm)
+    assert last_exit(local, name)["reason"] == "guest-shutdown"
+    asked, _stopped = local.run(
+        {"maqet_vm": {"name": name, "state": "running", **guest, "wait_for": [{"serial": "maqet guest ready"}]}},
+        {"maqet_vm": {"name": name, "state": "stopped"}},
+    )
+    assert not asked["failed"], asked
+    assert last_exit(local, name)["reason"] == "host-powerdown"
+
+
+def test_reset_and_panic(local: Local, name: str, tmp_path: Path) -> None:
+    """What the guest's reset and panic do is the definition's to say."""
+    reset = local.vm(name, state="running", reboot_action="shutdown", wait_for=["exit"], **sector(tmp_path, RESET))
+    assert not reset["failed"], reset
+    assert last_exit(local, name)["reason"] == "guest-reset"
+    for action, wait in (("shutdown", "exit"), ("pause", {"event": "GUEST_PANICKED"})):
+        wanted = {"panic_action": action, "wait_for": [wait], **sector(tmp_path, PANIC)}
+        panicked = local.vm(name, state="running", **wanted)
+        assert not panicked["failed"], panicked
+        if action == "shutdown":
+            found = last_exit(local, name)
+            assert found["reason"] == "guest-panic" and found["panic"]["action"] == "poweroff"
+    assert panicked["vm"]["status"] == "guest-panicked"
+
+
+def test_nobody_was_there(local: Local, name: str) -> None:
+    """Runner and QEMU are killed: what can be known is told, also after the next start."""
+    vm = local.vm(name, state="running", **NOTHING)["vm"]
+    os.kill(vm["runner_pid"], signal.SIGKILL)
+    os.kill(vm["qemu_pid"], signal.SIGKILL)
+    gone(vm)
+    (info,) = local.run({"maqet_vm_info": {"name": name}})[0]["vms"]
+    assert info["status"] == "stopped" and info["last_exit"]["reason"] == "unknown"
+    again = local.vm(name, state="running")
+    assert again["vm"]["last_exit"]["reason"] == "unknown"
+    assert again["vm"]["last_exit"]["qemu"]["pid"] == vm["qemu_pid"]
+
+
+def test_it_is_started_again(local: Local, name: str) -> None:
+    """After a failure, with its guest running, and under the same runner; not after a stop, by whatever means."""
+    vm = local.vm(name, state="running", restart_policy="on-failure", **NOTHING)["vm"]
+    pid = vm["qemu_pid"]
+    os.kill(pid, signal.SIGKILL)
+    new = started_again(name, pid)
+    (info,) = local.run({"maqet_vm_info": {"name": name}})[0]["vms"]
+    assert (info["status"], info["qemu_pid"], info["runner_pid"]) == ("running", new, vm["runner_pid"])
+    assert info["restarts"] == 1 and info["last_exit"]["reason"] == "signal"
+    hung = of_pid(new)
+    assert hung is not None
+    hung.kill(signal.SIGSTOP)  # so that the task must kill it, which looks like a failure
+    ended = local.vm(name, state="stopped", timeout=2, **FORCE)
+    assert ended["stop_steps"][-1] == "SIGKILL" and ended["vm"]["status"] == "stopped"
+    assert traces(name) == []
+
+
+def test_a_stop_while_it_waits(local: Local, name: str) -> None:
+    """Between two starts there is no QEMU; a task that wants the VM stopped ends the wait, and says so."""
+    vm = local.vm(name, state="running", restart_policy="always", **NOTHING)["vm"]
+    pid, paths = vm["qemu_pid"], layout().vm(name)
+    with Folder(paths.run) as folder:  # the second pause is 2 s: longer than a task takes to begin
+        os.kill(pid, signal.SIGKILL)
+        pid = started_again(name, pid)
+        os.kill(pid, signal.SIGKILL)
+        while '"waiting"' not in Path(paths.status).read_text("utf-8"):
+            assert wait_readable([folder.fd], 30)
+            os.read(folder.fd, 65536)
+    runner = of_pid(vm["runner_pid"])
+    assert runner is not None
+    stopped = local.vm(name, state="stopped")
+    assert [action["action"] for action in stopped["actions"]] in (["cancel_restart"], ["stop"])
+    assert stopped["changed"] is True and not runner.alive() and traces(name) == []
+    assert local.vm(name, state="stopped")["changed"] is False
