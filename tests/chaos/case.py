@@ -54,7 +54,25 @@ def check(condition: object, *seen: object) -> None:
         raise Broken(" ".join(map(str, seen)))
 
 
-Round = t.Callable[[random.Random], None]
+# What every number of kinds that a case goes through in turn divides.
+_TURNS: t.Final = 12
+Kind = t.TypeVar("Kind")
+
+
+class Dice(random.Random):
+    """The random choices of one round, and what is its turn: the seed says both, so that it repeats both."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._number = seed
+
+    def turn(self, kinds: t.Sequence[Kind]) -> Kind:
+        """One round has the first of ``kinds``, the next one the second, and so on."""
+        assert _TURNS % len(kinds) == 0
+        return kinds[self._number % len(kinds)]
+
+
+Round = t.Callable[[Dice], None]
 
 
 def play(
@@ -67,10 +85,10 @@ def play(
     """
     figures = figures or Figures()
     for number in range(rounds if world.again is None else 1):
-        seed = rng.getrandbits(32) if world.again is None else world.again
+        seed = rng.getrandbits(28) * _TURNS + number % _TURNS if world.again is None else world.again
         figures.tried += 1
         try:
-            each(random.Random(seed))
+            each(Dice(seed))
             if not keep:
                 world.check_empty()
             figures.done += 1

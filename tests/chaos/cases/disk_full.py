@@ -13,7 +13,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.maqet.qemu.tests.chaos import chains, mounts
-from ansible_collections.maqet.qemu.tests.chaos.case import Figures, check, play
+from ansible_collections.maqet.qemu.tests.chaos.case import Dice, Figures, check, play
 from ansible_collections.maqet.qemu.tests.chaos.cases.thirty_two_tasks import codes
 from ansible_collections.maqet.qemu.tests.chaos.guests import HERTZ, Watcher, counting, more
 from ansible_collections.maqet.qemu.tests.chaos.world import FORCE, NOTHING, Result, World, short
@@ -77,21 +77,19 @@ FAULTS: t.Final[dict[str, Fault]] = {
 }
 FULL: t.Final = len(FAULTS)
 ROUND: t.Final = 3
-SHORT: t.Final = 2
+SHORT: t.Final = 1
 
 
 def run(world: World, rounds: int, rng: random.Random) -> Figures:
     """Each fault in turn."""
-    turn = iter([list(FAULTS)[number % FULL] for number in range(rounds)])
-    figures = Figures()
     told: dict[str, dict[str, str]] = {}
 
-    def each(mine: random.Random) -> None:
-        name = mine.choice(list(FAULTS)) if world.again is not None else next(turn)
+    def each(mine: Dice) -> None:
+        name = mine.turn(list(FAULTS))
         with _file_system(world, FAULTS[name].folder):
             told[name] = _strike(world, FAULTS[name])
 
-    play(world, rounds, rng, each, figures)
+    figures = play(world, rounds, rng, each)
     figures.extra = {"told": told}
     return figures
 

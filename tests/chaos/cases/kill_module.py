@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import remove
-from ansible_collections.maqet.qemu.tests.chaos.case import Figures, check, percentiles, play
+from ansible_collections.maqet.qemu.tests.chaos.case import Dice, Figures, check, percentiles, play
 from ansible_collections.maqet.qemu.tests.chaos.world import FORCE, NOTHING, Result, World, halves, short
 
 NAME: t.Final = "kill_module"
@@ -36,18 +36,16 @@ _DRAWS = 20
 def run(world: World, rounds: int, rng: random.Random) -> Figures:
     """Each kind in turn; the moment is drawn from the time that the kind takes when nobody disturbs it."""
     times = {kind: _undisturbed(world, kind) for kind in KINDS}
-    kinds = iter([kind for _round in range(rounds) for kind in KINDS])
-    figures = Figures()
     hit: collections.Counter[str] = collections.Counter()
     repairs: list[float] = []
 
-    def each(mine: random.Random) -> None:
-        kind = mine.choice(list(KINDS)) if world.again is not None else next(kinds)
+    def each(mine: Dice) -> None:
+        kind = mine.turn(list(KINDS))
         _kill(world, kind, times[kind], mine)
         hit[kind] += 1
         repairs.append(1000 * _converges(world, kind))
 
-    play(world, rounds, rng, each, figures)
+    figures = play(world, rounds, rng, each)
     figures.extra = {"killed": dict(hit), "next run, ms": percentiles(repairs)}
     return figures
 
@@ -66,7 +64,7 @@ def _prepare(world: World, kind: str) -> None:
         world.vm(VM, state="running", **NOTHING, **_DISK)
 
 
-def _kill(world: World, kind: str, seconds: float, mine: random.Random) -> None:
+def _kill(world: World, kind: str, seconds: float, mine: Dice) -> None:
     """Have one task of this kind killed; draws again when it was quicker than its killer."""
     for _draw in range(_DRAWS):
         if mine.random() < 0.2:  # the installation of the runner's archive must stand it, too

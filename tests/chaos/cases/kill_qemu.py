@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid
-from ansible_collections.maqet.qemu.tests.chaos.case import Figures, check, percentiles, play
+from ansible_collections.maqet.qemu.tests.chaos.case import Dice, Figures, check, percentiles, play
 from ansible_collections.maqet.qemu.tests.chaos.changes import status, until
 from ansible_collections.maqet.qemu.tests.chaos.guests import Watcher, counting
 from ansible_collections.maqet.qemu.tests.chaos.world import FORCE, Result, World, short
@@ -27,13 +27,11 @@ _AGAIN_SECONDS: t.Final = 60.0
 
 def run(world: World, rounds: int, rng: random.Random) -> Figures:
     """A guest that counts is killed after some ticks, at a moment that is drawn."""
-    policies = iter([POLICIES[number % len(POLICIES)] for number in range(rounds)])
-    figures = Figures()
     again: list[float] = []
     tried: dict[str, int] = {}
 
-    def each(mine: random.Random) -> None:
-        policy = mine.choice(POLICIES) if world.again is not None else next(policies)
+    def each(mine: Dice) -> None:
+        policy = mine.turn(POLICIES)
         tried[policy] = tried.get(policy, 0) + 1
         options = {**counting(world.folder, VM), "restart_policy": policy}
         before = world.vm(VM, state="running", **options)["vm"]
@@ -48,7 +46,7 @@ def run(world: World, rounds: int, rng: random.Random) -> Figures:
         _starts(world)
         world.remove(VM)
 
-    play(world, rounds, rng, each, figures)
+    figures = play(world, rounds, rng, each)
     figures.extra = {"policies": tried, "running again, ms": percentiles(again)}
     return figures
 

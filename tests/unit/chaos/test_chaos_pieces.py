@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.maqet.qemu.docs.tools import chaos_table
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.tests.chaos import chains, guests, suite
-from ansible_collections.maqet.qemu.tests.chaos.case import Broken, Figures, percentiles, play
+from ansible_collections.maqet.qemu.tests.chaos.case import Broken, Dice, Figures, percentiles, play
 from ansible_collections.maqet.qemu.tests.chaos.cases.thirty_two_tasks import codes
 from ansible_collections.maqet.qemu.tests.chaos.world import World, halves
 
@@ -123,6 +123,20 @@ def test_rounds_are_counted_and_each_can_be_repeated(tmp_path: Path) -> None:
     drawn_before, repeated = drawn[1], []
     assert play(again, 3, random.Random("anything"), lambda mine: repeated.append(mine.random())).tried == 1
     assert repeated == [drawn_before]
+
+
+def test_what_goes_by_turns_is_repeated_too(tmp_path: Path) -> None:
+    seen: list[str] = []
+    played: list[Dice] = []
+
+    def each(mine: Dice) -> None:
+        played.append(mine)
+        seen.append(mine.turn("abcd") + mine.turn("xyz"))
+
+    play(Calm(layout(tmp_path), tmp_path, tmp_path), 4, random.Random(1), each)
+    assert seen == ["ax", "by", "cz", "dx"]
+    play(Calm(layout(tmp_path), tmp_path, tmp_path, played[2]._number), 1, random.Random(2), each)
+    assert seen[4:] == ["cz"]
 
 
 def test_no_world_no_killing(tmp_path: Path) -> None:
