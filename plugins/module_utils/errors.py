@@ -34,6 +34,13 @@ class MaqetError(Exception):
         return cls(rest.pop("message"), rest.pop("error_code"), **rest)
 
 
+def of_host(error: OSError) -> MaqetError:
+    """What the host's kernel refused, in the form that users know: ``host_error``, with the file if there is one."""
+    what = error.strerror or repr(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return MaqetError(f"The host refused: {where}{what}.", "host_error", errno=error.errno)
+
+
 def invalid_option(option: str, value: t.Any, problem: str, remedy: str) -> MaqetError:
     """An option that cannot be: names the option, the value and the remedy, in that order."""
     return MaqetError(f"{option}: {value!r} {problem}. {remedy}", "invalid_option", option=option, value=value)

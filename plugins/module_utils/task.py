@@ -8,7 +8,7 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, of_host
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import masked
 
 # Filled in by our action plugin: who runs which task from where. Asserted by the controller, recorded as such.
@@ -104,9 +104,4 @@ def run(spec: t.Mapping[str, t.Any], body: t.Callable[[Task], t.Mapping[str, t.A
 
 def as_maqet(error: t.Union[MaqetError, OSError]) -> MaqetError:
     """The same error as one that a task can report."""
-    if isinstance(error, MaqetError):
-        return error
-    what = error.strerror or repr(error)
-    return MaqetError(
-        f"The host refused: {f'{error.filename}: ' if error.filename else ''}{what}.", "host_error", errno=error.errno
-    )
+    return error if isinstance(error, MaqetError) else of_host(error)

@@ -231,6 +231,35 @@ options:
       - Seconds that the guest has to power off when the host goes down, or when its unit is stopped by C(systemctl
         stop). QEMU is ended after that. V(60) for a new VM.
     type: int
+  autostart:
+    description:
+      - Whether the VM is started when the host boots. V(false) for a new VM.
+      - Needs systemd; as another user than root also a user who lingers, see C(loginctl enable-linger). The same holds
+        for O(cpu_quota), O(cpu_weight), O(io_weight) and O(memory_max).
+    type: bool
+  cpu_quota:
+    description:
+      - The most that QEMU and the runner may take of the host's processors, in percent of one, such as V(150%). An
+        empty string takes it back. No limit for a new VM.
+    type: str
+  cpu_weight:
+    description:
+      - Share in the host's processors where they are scarce, from V(1) to V(10000), in relation to other VMs. V(100)
+        for a new VM.
+    type: int
+  io_weight:
+    description:
+      - Share in the host's disks where they are busy, like O(cpu_weight). V(100) for a new VM.
+      - The host's I/O scheduler has to know about weights, such as C(bfq). Users other than root mostly may not set it.
+    type: int
+  memory_max:
+    description:
+      - The most that QEMU and the runner together may have of the host's memory, as a number of MiB or with a unit. An
+        empty string takes it back. No limit for a new VM.
+      - It is refused if it is below O(memory) and what QEMU needs beside it, which the message says. A guest whose
+        processor is emulated needs more, for the code that QEMU makes of the guest's, at most V(1G).
+      - A VM that needs more is ended by the kernel, see O(restart_policy).
+    type: str
   runner:
     description:
       - V(keep) leaves the runner of a running VM as it is, also if it is of an older version of this collection. It
@@ -329,6 +358,15 @@ EXAMPLES = r"""
     restart_policy: on-failure
     panic_action: shutdown
     allow_restart: true
+
+- name: It comes back with the host, and leaves room for others
+  maqet.qemu.maqet_vm:
+    name: web1
+    memory: 4G
+    autostart: true
+    cpu_quota: 150%
+    memory_max: 4608M
+    shutdown_timeout: 120
 
 - name: Have it looked after by the runner of this version of the collection
   maqet.qemu.maqet_vm:
@@ -443,6 +481,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import advice
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts
@@ -498,6 +537,11 @@ SPEC: dict[str, t.Any] = {
     "panic_action": {"type": "str", "choices": ["", "pause", "shutdown", "none"]},
     "reboot_action": {"type": "str", "choices": ["reset", "shutdown"]},
     "shutdown_timeout": {"type": "int"},
+    "autostart": {"type": "bool"},
+    "cpu_quota": {"type": "str"},
+    "cpu_weight": {"type": "int"},
+    "io_weight": {"type": "int"},
+    "memory_max": {"type": "str"},
     "runner": {"type": "str", "choices": ["keep", "upgrade"], "default": "keep"},
     "wait_for": {"type": "list", "elements": "raw"},
     "timeout": {"type": "float", "default": 60},
@@ -563,6 +607,9 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
                 done = {"vm": facts(paths, work.actual), "audit": control.audit, "changed": changed}
                 error.details = {**done, **error.details}
                 raise error from None
+            hint = advice(where) if "start" in work.work.done else None
+            if hint:
+                task.warn(hint)
             if "adopt" in work.work.done:
                 task.warn(f"The runner of VM {wanted.name} was gone, its QEMU not. A new one has taken it over.")
             if work.work.stop_steps:

@@ -13,7 +13,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent impor
 LIVE = "live"
 RESTART = "restart"
 # Options that QEMU never sees. The runner reads them again when it needs them.
-_LIVE_OPTIONS = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout"})
+_LIVE_OPTIONS = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout"}) | {
+    *("autostart", "cpu_quota", "cpu_weight", "io_weight", "memory_max")  # systemd's
+}
 
 
 @dataclass(frozen=True)

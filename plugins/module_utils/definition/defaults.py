@@ -20,7 +20,8 @@ _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 # The best processor that each accelerator can show: the host's own, or all that is emulated.
 CPU_MODELS = {"kvm": "host", "tcg": "max"}
 
-# memory is in MiB. None is decided later: arch by the host, machine by arch, cpu_model by the accelerator.
+# memory and memory_max are in MiB, cpu_quota in percent of one CPU. None is no limit, or is decided later: arch by the
+# host, machine by arch, cpu_model by the accelerator.
 DEFAULTS: dict[str, t.Any] = {
     "memory": 512,
     "cpus": 1,
@@ -43,6 +44,11 @@ DEFAULTS: dict[str, t.Any] = {
     "panic_action": None,
     "reboot_action": "reset",
     "shutdown_timeout": 60,
+    "autostart": False,
+    "cpu_quota": None,
+    "cpu_weight": 100,
+    "io_weight": 100,
+    "memory_max": None,
 }
 DISK_DEFAULTS: dict[str, t.Any] = {"interface": "virtio", "readonly": False}
 NETWORK_DEFAULTS: dict[str, t.Any] = {"model": "virtio-net-pci", "hostfwd": []}

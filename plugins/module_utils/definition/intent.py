@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, names, sizes, values
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, limits, names, sizes, values
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import disks
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import extra_args
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import networks
@@ -95,10 +95,18 @@ _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "panic_action": _one_of(PANIC_ACTIONS),
     "reboot_action": _one_of(REBOOT_ACTIONS),
     "shutdown_timeout": _shutdown_timeout,
+    "autostart": values.yes_or_no,
+    "cpu_quota": limits.cpu_quota,
+    "cpu_weight": limits.weight,
+    "io_weight": limits.weight,
+    "memory_max": sizes.memory_mib,
 }
 OPTIONS = tuple(_CHECKS)
 # Options without a fixed default: an empty string takes a stored value back.
-_CLEARABLE = ("cpu_model", "machine", "arch", "kernel", "initrd", "cmdline", "panic_action")
+_CLEARABLE = (
+    *("cpu_model", "machine", "arch", "kernel", "initrd", "cmdline", "panic_action"),
+    *("cpu_quota", "memory_max"),
+)
 
 
 def normalise(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -129,6 +137,7 @@ def merge(stored: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[s
 
 
 def _check_together(intent: t.Mapping[str, t.Any]) -> None:
+    limits.check_memory_max(intent)
     for option in ("initrd", "cmdline"):
         if option in intent and "kernel" not in intent:
             raise invalid_option(

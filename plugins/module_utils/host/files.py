@@ -7,12 +7,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+
+# What mkstemp makes of the names in write_atomic: the pid, and eight characters of its own.
+_UNFINISHED = re.compile(r"\..+\.([0-9]+)\.[a-z0-9_]{8}")
 
 
 def make_folder(path: str) -> None:
@@ -49,7 +53,7 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True
     With ``durable`` this also holds after the power has failed; it costs a wait for the disk.
     """
     folder = os.path.dirname(path)
-    fd, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
+    fd, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.{os.getpid()}.")
     try:
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, mode)
@@ -64,6 +68,19 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True
         raise
     if durable:
         sync_folder(folder)
+
+
+def forget_unfinished(folder: str) -> list[str]:
+    """Remove what :func:`write_atomic` left in ``folder`` when its process was killed; the names."""
+    try:
+        found = [(name, _UNFINISHED.fullmatch(name)) for name in os.listdir(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    stale = [name for name, match in found if match and not os.path.exists(f"/proc/{match.group(1)}")]
+    for name in stale:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+    return stale
 
 
 def write_json(path: str, value: t.Any) -> None:

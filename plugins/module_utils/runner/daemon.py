@@ -24,7 +24,7 @@ import signal
 import sys
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, of_host
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import libraries
@@ -48,8 +48,8 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     try:
         with _only_runner(where, paths):
             return _run(where, paths, wishes, options.ready_fd)
-    except MaqetError as error:
-        log.error("%s", error)  # there is a runner, and the status is its own
+    except (MaqetError, OSError) as error:
+        log.error("%s", error)  # there is a runner, and the status is its own; or there can be no status
         return 1
 
 
@@ -59,7 +59,8 @@ def _run(where: Layout, paths: VmPaths, wishes: Wishes, ready_fd: t.Optional[int
     try:
         libraries.demand()
         asyncio.run(keeper.live())
-    except MaqetError as error:
+    except (MaqetError, OSError) as failure:
+        error = failure if isinstance(failure, MaqetError) else of_host(failure)
         log.error("%s", error)
         report.failed(error, keeper.lives)
         return 1

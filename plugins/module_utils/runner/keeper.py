@@ -236,9 +236,10 @@ class Keeper:
                 return None
             try:
                 return await self._again(facts, decision.pause)
-            except MaqetError as error:  # it did not come up: the next attempt, or the end of them
+            except (MaqetError, OSError) as error:  # it did not come up: the next attempt, or the end of them
                 log.error("%s", error)
-                end, uptime = ending.explain(error.details.get("qemu_status", 1), [], str(error)), 0.0
+                status = error.details.get("qemu_status") if isinstance(error, MaqetError) else None
+                end, uptime = ending.explain(status or 1, [], str(error)), 0.0
 
     async def _again(self, facts: t.Mapping[str, t.Any], pause: float) -> t.Optional[Desk]:
         """Wait, and start it again; None if we were asked to end meanwhile."""

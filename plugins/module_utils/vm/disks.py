@@ -15,6 +15,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 
+# What the name of an image ends with while it is being made. The user's names end with their format.
+_UNFINISHED = ".new"
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -64,7 +67,7 @@ def perform(job: Job) -> None:
     if job.file.backing is not None and job.file.backing_driver is not None:
         base = qemu.ImageInfo(job.file.backing, job.file.backing_driver, 0)
     files.make_folder(os.path.dirname(job.file.path))
-    temporary = f"{job.file.path}.new"
+    temporary = f"{job.file.path}{_UNFINISHED}"
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):
         os.unlink(temporary)  # the folder is QEMU's: a link that was left there would be followed
     try:
@@ -73,6 +76,14 @@ def perform(job: Job) -> None:
     except BaseException:
         files.remove(temporary)
         raise
+
+
+def forget_unfinished(folder: str) -> None:
+    """Remove images whose making was broken off with its task. Whoever calls this holds the VM's lock."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(folder):
+            if name.endswith(_UNFINISHED):
+                files.remove(os.path.join(folder, name))
 
 
 def _plain_file(option: str, path: str) -> None:

@@ -17,16 +17,21 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, preflight
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, executes, plan, plan_absent
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import revive
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience, stop, sweep
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.unit import Unit
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
 
 # What a failure takes back, as long as the guest has not run.
-_TAKEN_BACK = ("create_disk", "define", "redefine", "start")
+_TAKEN_BACK = ("limit", "autostart", "create_disk", "define", "redefine", "start")
+# How long a runner may take to come back for a VM that is to be stopped anyway, in seconds.
+_REVIVAL = 5.0
 # States that a QEMU which does not answer must not be able to prevent.
 _ENDING = ("stopped", "absent", "restarted")
 
@@ -66,6 +71,7 @@ class Ensure:
         self._desired = desired
         self._control = control
         self._paths = where.vm(desired.name)
+        self._unit = Unit(where, self._paths)
         self._undo: list[t.Callable[[], None]] = []
         self._before: t.Optional[str] = None  # RunState of a QEMU that we stopped
         self.actual = Actual()
@@ -92,8 +98,9 @@ class Ensure:
             raise not_found(self._where, desired.name)
         intent = merge(stored.intent if stored else {}, desired.given)
         difference = diff(stored.intent if stored else {}, intent, os.uname().machine)
-        resolved = disks.resolve(intent.get("disks", ()), stored, self._paths)
+        resolved = self._disks(intent, difference)
         actions = plan(desired.state, now, difference, resolved.jobs, desired.allow_restart)
+        actions = self._unit.plan(stored.intent if stored else {}, intent) + actions
         if difference or stored is None or any(action.kind == "start" for action in actions):
             preflight.check_definition(intent, self._where, remember=not check)
         if any(action.kind == "start" for action in actions):
@@ -102,6 +109,13 @@ class Ensure:
         definition = Definition(desired.name, identity, intent, resolved.files)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
+
+    def _disks(self, intent: t.Mapping[str, t.Any], difference: Difference) -> disks.Resolved:
+        """A VM can be stopped also when the file of a disk is gone."""
+        stored = self.actual.definition
+        if stored is not None and self._desired.state == "stopped" and "disks" not in difference.options:
+            return disks.Resolved(stored.files, [])
+        return disks.resolve(intent.get("disks", ()), stored, self._paths)
 
     def _situation(self) -> Situation:
         actual = self.actual
@@ -116,6 +130,9 @@ class Ensure:
         """
         watch: t.Optional[Watch] = None
         try:
+            for folder in (self._paths.home, self._paths.run, self._where.runners, self._where.cache):
+                files.forget_unfinished(folder)
+            disks.forget_unfinished(self._paths.disks)
             if self.actual.unready:
                 sweep(self._paths, self.actual)
             try:
@@ -150,7 +167,7 @@ class Ensure:
         if "start" in done and "resume" not in done:
             self._abandon()
         for step in reversed(self._undo):  # newest first; what cannot be taken back must not hide why we are here
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, MaqetError):
                 step()
         if "stop" in done and "redefine" in done and isinstance(error, MaqetError):
             error.details["restored"] = self._run_again()
@@ -175,6 +192,8 @@ class Ensure:
     def _step(self, action: Action) -> None:
         {
             "stop": self._stop,
+            "limit": self._limit,
+            "autostart": self._autostart,
             "create_disk": self._disk,
             "grow_disk": self._disk,
             "define": self._define,
@@ -197,14 +216,38 @@ class Ensure:
 
     def _stop(self, _action: Action) -> None:
         self._before = self.actual.run_state
+        if self.actual.runner is None:
+            self._revive()
         self.work.stop_steps = stop(self._control, self._paths, self.actual, self._desired.patience)
         self.actual = Actual(self.actual.definition)
+
+    def _revive(self) -> None:
+        """Who ends a VM wants a runner there that sees how, and that knows that it was wanted.
+
+        Without one the end is still possible, but no runner may come up later and take it for a failure.
+        """
+        try:
+            revive(self._where, self._desired.name, _REVIVAL)
+            self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
+        except MaqetError:
+            forbid_restart(self._paths)
 
     def _disk(self, action: Action) -> None:
         job = next(job for job in self.work.jobs if job.disk == action.detail["disk"])
         self._made_home()
         disks.perform(job)
         self._undo.append(lambda: disks.undo(job))
+
+    def _limit(self, _action: Action) -> None:
+        """Before the definition is written, so that a task which ends in between leaves a difference to mend."""
+        before = self.actual.definition.intent if self.actual.definition else {}
+        self._unit.limit(t.cast(Definition, self.work.definition).intent)
+        self._undo.append(lambda: self._unit.limit(before))
+
+    def _autostart(self, action: Action) -> None:
+        enabled = bool(action.detail["enabled"])
+        self._unit.autostart(enabled)
+        self._undo.append(lambda: self._unit.autostart(not enabled))
 
     def _define(self, _action: Action) -> None:
         definition = t.cast(Definition, self.work.definition)  # every plan that defines has one
@@ -256,6 +299,7 @@ class Ensure:
     def _undefine(self, _action: Action) -> None:
         """The definition goes first: from then on the VM is gone, whatever is left of its files."""
         files.remove(self._paths.definition)
+        self._unit.forget()
         sweep(self._paths, self.actual)
         paths = self._paths
         notes = (paths.last_exit, paths.last_start, paths.runner_env)

@@ -53,7 +53,7 @@ def qemu_pids(host: nspawn.Host, name: str) -> list[str]:
 
 def unit(host: nspawn.Host, name: str, *properties: str) -> dict[str, str]:
     """Properties of the unit of a VM, asked of systemd."""
-    shown = host.root("systemctl", "show", f"maqet-{name}.service", f"--property={','.join(properties)}")
+    shown = host.root("systemctl", "show", f"maqet@{name}.service", f"--property={','.join(properties)}")
     return dict(line.partition("=")[::2] for line in shown.splitlines())
 
 
@@ -173,7 +173,7 @@ def test_nothing_is_left_behind(nspawn_host: nspawn.Host, runner: str) -> None:
     stopped = run_task(nspawn_host, "maqet_vm", {"name": name, "state": "stopped", "force": True, "stop_timeout": 1})
     assert stopped["changed"] is True
     assert qemu_pids(nspawn_host, name) == []
-    assert nspawn_host.root("systemctl", "list-units", "--all", "--no-legend", f"maqet-{name}*") == ""
+    assert nspawn_host.root("systemctl", "list-units", "--all", "--no-legend", f"maqet@{name}*") == ""
     nspawn_host.root("test", "!", "-e", f"/run/maqet/{name}")
     nspawn_host.root("test", "-e", f"/var/lib/maqet/vms/{name}/definition.json")
 

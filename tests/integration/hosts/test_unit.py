@@ -14,6 +14,7 @@ import select
 import shutil
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,11 @@ class Stage:
             self._rest += os.read(self._fifo, 65536)
         line, _newline, self._rest = self._rest.partition(b"\n")
         return t.cast("dict[str, t.Any]", json.loads(line))
+
+    def drain(self) -> None:
+        """Forget what has been said up to now."""
+        while not self.silent():
+            self.next()
 
     def silent(self) -> bool:
         """Whether no runner has said anything that was not asked for."""
@@ -269,6 +275,26 @@ def test_a_newer_unit_is_taken_up_and_a_foreign_one_left_alone(stage: Stage) -> 
     assert template.read_text().startswith("# mine\n")
     template.write_text(text)
     stage.host.root("systemctl", "daemon-reload")
+
+
+def test_many_who_start_at_once_where_there_is_no_unit_yet(stage: Stage) -> None:
+    """Whoever writes the template, and whoever comes a moment later: systemd knows it for all of them."""
+    template = stage.host.folder / "root/etc/systemd/system/maqet@.service"
+    text = template.read_text()
+    names = [f"many{number}" for number in range(6)]
+    stage.call(*(("prepare", name, "/opt/maqet/stand_in.py", "/etc/maqet", "") for name in names))
+    for running in stage.host.root("systemctl", "list-units", "--plain", "--no-legend", "maqet@*").splitlines():
+        stage.host.root("systemctl", "kill", "--kill-who=all", "--signal=KILL", running.split()[0])
+        stage.host.root("systemctl", "stop", running.split()[0])
+    stage.drain()
+    template.unlink()
+    stage.host.root("systemctl", "daemon-reload")
+    with ThreadPoolExecutor(len(names)) as pool:
+        answers = list(pool.map(lambda name: stage.call(("start", name, SLOW), ("state", name)), names))
+    assert answers == [[None, "active"]] * len(names)
+    assert {stage.next()["vm"] for _name in names} == set(names)
+    assert template.read_text() == text
+    assert stage.silent()
 
 
 def test_a_user_who_lingers_has_a_manager(stage: Stage) -> None:

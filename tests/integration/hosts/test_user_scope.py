@@ -50,7 +50,7 @@ def test_a_failed_start_leaves_no_unit_and_says_why(nspawn_host: nspawn.Host) ->
     (failed,) = run(nspawn_host, {"maqet.qemu.maqet_vm": bad, "become": True})
     assert failed["error_code"] == "qemu_failed", failed
     assert "'nonesuch' is not a valid device model name" in failed["msg"]
-    assert "bad" not in nspawn_host.root("systemctl", "list-units", "--all", "--plain", "maqet-*")
+    assert "bad" not in nspawn_host.root("systemctl", "list-units", "--all", "--plain", "maqet@*")
     assert nspawn_host.root("find", "/run/maqet", "/var/lib/maqet/vms", "-mindepth", "1") == ""
 
 

@@ -36,6 +36,11 @@ def test_the_documented_defaults() -> None:
         "panic_action": None,
         "reboot_action": "reset",
         "shutdown_timeout": 60,
+        "autostart": False,
+        "cpu_quota": None,
+        "cpu_weight": 100,
+        "io_weight": 100,
+        "memory_max": None,
     }
     assert tuple(DEFAULTS) == OPTIONS
 
@@ -91,12 +96,9 @@ def test_nobody_can_change_the_defaults_by_their_result() -> None:
 
 
 def test_what_qemu_never_sees_is_live() -> None:
-    assert [option for option in OPTIONS if impact(option) == "live"] == [
-        "labels",
-        "policy",
-        "restart_policy",
-        "shutdown_timeout",
-    ]
+    live = ["labels", "policy", "restart_policy", "shutdown_timeout"]
+    live += ["autostart", "cpu_quota", "cpu_weight", "io_weight", "memory_max"]
+    assert [option for option in OPTIONS if impact(option) == "live"] == live
 
 
 def test_no_difference() -> None:
@@ -128,12 +130,6 @@ def test_difference_names_only_what_differs() -> None:
         ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "interface": "virtio"}]}, []),
         ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "interface": "scsi"}]}, ["disks"]),
         ({}, {"disks": []}, []),
-        ({}, {"restart_policy": "always"}, []),
-        ({}, {"shutdown_timeout": 5}, []),
-        ({}, {"reboot_action": "reset"}, []),
-        ({}, {"reboot_action": "shutdown"}, ["reboot_action"]),
-        ({}, {"panic_action": "none"}, ["panic_action"]),
-        ({"panic_action": "pause"}, {"panic_action": "shutdown"}, ["panic_action"]),
     ],
 )
 def test_writing_down_a_default_costs_no_restart(before: t.Any, after: t.Any, restart: list[str]) -> None:

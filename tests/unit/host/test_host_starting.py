@@ -111,7 +111,8 @@ def test_the_order(launcher: Launcher, purpose: str) -> None:
     """A status of another attempt is no answer; of a VM that lives it is all that is known, so it stays."""
     os.makedirs(launcher.paths.run)
     files.write_json(launcher.paths.status, {"phase": "ready", "launch": "old"})
-    script = f"there = os.path.exists(os.path.join(run, 'status.json')); {READY.replace('ready(', 'ready(there=there, ')}"
+    ready = READY.replace("ready(", "ready(there=there, ")
+    script = f"there = os.path.exists(os.path.join(run, 'status.json')); {ready}"
     start = launcher.start(script, purpose)
     status = starting.begin(start)
     assert status["order"] == {"word": start.word, "purpose": purpose}
@@ -246,9 +247,9 @@ def test_who_else_starts_it_is_named(launcher: Launcher) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdin is not None
         holder.stdout.readline()
-        with pytest.raises(MaqetError, match=r"The runner of VM web is held by a task that starts it \(pid 7\)") as caught:
-            with starting.alone(launcher.paths, 0.2):
-                pass
+        words = r"The runner of VM web is held by a task that starts it \(pid 7\)"
+        with pytest.raises(MaqetError, match=words) as caught, starting.alone(launcher.paths, 0.2):
+            pass
         assert caught.value.error_code == "vm_busy"
         threading.Timer(0.1, holder.stdin.close).start()
         with starting.alone(launcher.paths, 60):

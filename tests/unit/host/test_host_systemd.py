@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import threading
 import typing as t
 from pathlib import Path
@@ -179,12 +181,11 @@ def host(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The paths that this host has, for the questions that are asked about it."""
     present: set[str] = set()
     for question in ("isdir", "exists"):
-        monkeypatch.setattr(systemd.os.path, question, lambda path: str(path) in present)
-    monkeypatch.setattr(systemd.os, "geteuid", lambda: 4711)
-    monkeypatch.setattr(
-        systemd.pwd, "getpwuid", lambda uid: systemd.pwd.struct_passwd(("ann", "x", uid, uid, "", "/home/ann", ""))
-    )
-    monkeypatch.setattr(systemd.shutil, "which", lambda name: f"/usr/bin/{name}" if name in present else None)
+        monkeypatch.setattr(os.path, question, lambda path: str(path) in present)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    ann = pwd.struct_passwd(("ann", "x", 4711, 4711, "", "/home/ann", ""))
+    monkeypatch.setattr(pwd, "getpwuid", {4711: ann}.__getitem__)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name in present else None)
     monkeypatch.setattr(systemd, "_version", lambda: 252)
     return present
 

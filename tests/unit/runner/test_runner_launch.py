@@ -69,7 +69,9 @@ class Begun:
         (lambda where, me: launch.upgrade(where, "web", me, 7), "replace", "adopt"),
     ],
 )
-def test_with_what_we_carry(where: Layout, monkeypatch: pytest.MonkeyPatch, call: t.Any, act: str, purpose: str) -> None:
+def test_with_what_we_carry(
+    where: Layout, monkeypatch: pytest.MonkeyPatch, call: t.Any, act: str, purpose: str
+) -> None:
     begun, me = Begun(monkeypatch), processes.of_pid(os.getpid())
     vm(where, "web", None)
     archives(where, "runner-old.pyz")

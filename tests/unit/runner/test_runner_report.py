@@ -166,9 +166,7 @@ def test_systemd_is_told(paths: VmPaths, systemd: socket.socket) -> None:
         ("gr\u00fc\u00dfe", "STATUS=gr\u00fc\u00dfe".encode()),
     ],
 )
-def test_what_qemu_said_is_no_word_of_ours(
-    paths: VmPaths, systemd: socket.socket, words: str, told: bytes
-) -> None:
+def test_what_qemu_said_is_no_word_of_ours(paths: VmPaths, systemd: socket.socket, words: str, told: bytes) -> None:
     Report(paths, None).failed(MaqetError(words, "qemu_failed"))
     assert systemd.recv(1000) == told
 
