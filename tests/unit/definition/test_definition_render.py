@@ -268,6 +268,36 @@ def test_an_agents_port_comes_after_all_cards_so_that_they_keep_their_addresses(
     ]
 
 
+X86_PANIC, ARM_PANIC = ["-device", "pvpanic,id=maqet-panic"], ["-device", "pvpanic-pci,id=maqet-panic"]
+
+
+@pytest.mark.parametrize(
+    ("params", "arch", "tail"),
+    [
+        ({"reboot_action": "reset"}, "x86_64", []),
+        ({"reboot_action": "shutdown"}, "x86_64", ["-action", "reboot=shutdown"]),
+        ({"panic_action": "pause"}, "x86_64", [*X86_PANIC, "-action", "panic=pause"]),
+        ({"panic_action": "none"}, "x86_64", [*X86_PANIC, "-action", "panic=none"]),
+        ({"panic_action": "shutdown"}, "aarch64", [*ARM_PANIC, "-action", "panic=shutdown"]),
+        (
+            {"panic_action": "shutdown", "reboot_action": "shutdown"},
+            "x86_64",
+            [*X86_PANIC, "-action", "panic=shutdown,reboot=shutdown"],
+        ),
+        ({"restart_policy": "always", "shutdown_timeout": 5}, "x86_64", []),
+    ],
+)
+def test_what_qemu_does_at_a_reset_and_a_panic(params: dict[str, t.Any], arch: str, tail: list[str]) -> None:
+    machine = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}[arch]
+    assert render(params, host_arch=arch) == [*swapped(BARE, machine=machine), *tail]
+
+
+def test_a_panic_device_comes_behind_all_cards_and_before_what_the_user_adds() -> None:
+    cards: dict[str, t.Any] = {"networks": [{"type": "user"}], "agent": True, "extra_args": ["-usb"]}
+    without, line = render(cards), render({**cards, "panic_action": "pause"})
+    assert line == [*without[:-1], *X86_PANIC, "-action", "panic=pause", "-usb"]
+
+
 def test_files_that_qemu_gets_open() -> None:
     """It is told of the descriptors, and calls the files by their numbers."""
     line = render(

@@ -150,7 +150,9 @@ def test_a_monitor_that_does_not_answer(house: House, monkeypatch: pytest.Monkey
     with pytest.raises(MaqetError) as caught:
         connect(house)
     assert caught.value.error_code == ("qemu_gone" if how == "hangs up" else "monitor_unreachable")
-    assert how == "hangs up" or ". It is left as it is. 'maqet_vm: state=restarted force=true' ends" in str(caught.value)
+    assert how == "hangs up" or ". It is left as it is. 'maqet_vm: state=restarted force=true' ends" in str(
+        caught.value
+    )
     assert how != "silence" or "does not answer: no greeting. It is" in str(caught.value)
 
 

@@ -35,7 +35,9 @@ def heard(house: House) -> list[tuple[int, str]]:
     return [(one["seq"], one["event"]) for one in EventFile(house.paths.events).load()]
 
 
-def quitting(after: t.Callable[[Life], None] = lambda _life: None) -> t.Callable[[Life], t.Coroutine[t.Any, t.Any, None]]:
+def quitting(
+    after: t.Callable[[Life], None] = lambda _life: None,
+) -> t.Callable[[Life], t.Coroutine[t.Any, t.Any, None]]:
     """Wait until it is ready, look, and have it quit."""
 
     async def scenario(life: Life) -> None:

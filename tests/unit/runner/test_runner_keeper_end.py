@@ -163,7 +163,8 @@ def test_leaving(house: House) -> None:
 
     async def scenario(life: Life) -> None:
         await life.until("ready")
-        with RunnerClient(house.paths.runner_socket, "web", PATIENCE) as client:
+        client = await asyncio.to_thread(RunnerClient, house.paths.runner_socket, "web", PATIENCE)
+        with client:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.wait_for(life.task, PATIENCE)
             with pytest.raises(Unread) as caught:

@@ -167,6 +167,15 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
         "qemu_pid": vm.qemu.pid,
         "qemu_uid": 1000,
         "runner_pid": vm.runner.pid,
+        "runner": {
+            "pid": vm.runner.pid,
+            "digest": None,
+            "protocol": None,
+            "python": None,
+            "python_version": None,
+            "current": False,
+        },
+        "restarts": 0,
         "qemu_version": "7.2.22",
         "qemu_binary": "/usr/bin/qemu",
         "accel": "tcg",
@@ -186,7 +195,7 @@ def test_facts_of_one_that_does_not(vm: FakeVm, defined: bool) -> None:
     found = look(vm.where, "web", PATIENCE)
     assert found["status"] == ("stopped" if defined else "absent")
     assert found["sockets"] == {}
-    gone = ("qemu_pid", "qemu_uid", "runner_pid", "qemu_version", "qemu_binary", "accel", "uptime")
+    gone = ("qemu_pid", "qemu_uid", "runner_pid", "runner", "qemu_version", "qemu_binary", "accel", "uptime")
     assert [found[key] for key in gone] == [None] * len(gone)
     assert found["home"] == (vm.paths.home if defined else None)
 
@@ -198,7 +207,18 @@ def test_one_that_does_not_answer_does_not_spoil_the_rest(vm: FakeVm, monkeypatc
     os.unlink(vm.paths.runner_socket)
     found = look(vm.where, "web", PATIENCE)
     assert found["status"] == "unknown"
-    assert "cannot be reached" in found["error"]
+    assert found["error"].startswith(f"No QMP monitor at {vm.paths.direct_socket}: ")
+
+
+def test_a_runner_that_is_none_is_not_passed_by(vm: FakeVm) -> None:
+    """Something took the call and is no runner: QEMU is not asked behind its back."""
+    vm.define()
+    vm.start()
+    os.unlink(vm.paths.runner_socket)
+    with FakeMonitor(vm.paths.runner_socket), FakeMonitor(vm.paths.direct_socket) as direct:
+        found = look(vm.where, "web", PATIENCE)
+    assert found["status"] == "unknown" and "what answers there is no runner" in found["error"]
+    assert direct.received == []
 
 
 STOPPED = Actual(definition=t.cast(t.Any, object()))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -118,6 +119,64 @@ def test_disks_come_before_the_definition_and_after_the_stop(
     assert planned(state, now, difference, allow, job) == expected
 
 
+LONELY = dataclasses.replace(RUNNING, runner=False)
+LONELY_PAUSED = dataclasses.replace(PAUSED, runner=False)
+OLD = dataclasses.replace(RUNNING, upgrade=True)
+OLD_LONELY = dataclasses.replace(LONELY, upgrade=True)
+OLD_STOPPED = dataclasses.replace(STOPPED, upgrade=True)
+WAITING = dataclasses.replace(STOPPED, waiting=True)
+# Its definition was removed while it waited.
+WAITING_ORPHAN = dataclasses.replace(ABSENT, waiting=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "present", "running", "paused", "stopped", "restarted"),
+    [
+        (LONELY, "adopt", "adopt", "adopt pause", "stop", "stop start resume"),
+        (LONELY_PAUSED, "adopt", "adopt resume", "adopt", "stop", "stop start resume"),
+        (OLD, "upgrade_runner", "upgrade_runner", "upgrade_runner pause", "stop", "stop start resume"),
+        (OLD_LONELY, "adopt", "adopt", "adopt pause", "stop", "stop start resume"),
+        (OLD_STOPPED, "", "start resume", "start", "", "start resume"),
+        (
+            WAITING,
+            "",
+            "cancel_restart start resume",
+            "cancel_restart start",
+            "cancel_restart",
+            "cancel_restart start resume",
+        ),
+    ],
+)
+def test_its_runner(now: Situation, present: str, running: str, paused: str, stopped: str, restarted: str) -> None:
+    """What goes on gets a runner, what ends needs none, what is to end stays ended."""
+    states = ("present", "running", "paused", "stopped", "restarted")
+    assert [planned(state, now, NONE, False) for state in states] == [present, running, paused, stopped, restarted]
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "difference", "allow", "expected"),
+    [
+        ("running", LONELY, LIVE, False, "adopt redefine"),
+        ("running", LONELY, COSTLY, False, REFUSED),
+        ("running", LONELY, COSTLY, True, "stop redefine start resume"),
+        ("present", OLD, LIVE, False, "upgrade_runner redefine"),
+        ("present", OLD, COSTLY, False, REFUSED),
+        ("present", OLD, COSTLY, True, "stop redefine start resume"),
+        ("present", WAITING, COSTLY, False, "redefine"),
+        ("running", WAITING, COSTLY, False, "cancel_restart redefine start resume"),
+        ("stopped", WAITING, COSTLY, False, "cancel_restart redefine"),
+    ],
+)
+def test_its_runner_and_changes(state: str, now: Situation, difference: Difference, allow: bool, expected: str) -> None:
+    assert planned(state, now, difference, allow) == expected
+
+
+def test_a_runner_costs_the_guest_nothing() -> None:
+    for now in (LONELY, OLD, WAITING):
+        actions = plan("running", now, NONE, [], False)
+        assert {action.impact for action in actions} == {"live"}
+
+
 def test_what_asks_for_a_restart_is_named() -> None:
     difference = diff({"memory": 512, "cpus": 1, "labels": {}}, {"memory": 1024, "cpus": 2, "labels": {"a": "b"}})
     with pytest.raises(MaqetError, match=r"restart of the running VM: memory, cpus\. Set allow_restart") as caught:
@@ -150,6 +209,11 @@ def test_impacts() -> None:
         (RUNNING, ["/d"], False, "stop undefine"),
         (RUNNING, ["/d"], True, "stop delete_disk undefine"),
         (ORPHAN, [], False, "stop undefine"),
+        (LONELY, [], False, "stop undefine"),
+        (OLD, [], False, "stop undefine"),
+        (WAITING, ["/d"], False, "cancel_restart undefine"),
+        (WAITING, ["/d"], True, "cancel_restart delete_disk undefine"),
+        (WAITING_ORPHAN, [], False, "cancel_restart undefine"),
     ],
 )
 def test_absent(now: Situation, owned: list[str], purge: bool, expected: str) -> None:
@@ -159,7 +223,7 @@ def test_absent(now: Situation, owned: list[str], purge: bool, expected: str) ->
 
 
 @pytest.mark.parametrize("state", [state for state in STATES if state not in ("absent", "restarted")])
-@pytest.mark.parametrize("now", [ABSENT, STOPPED, RUNNING, PAUSED, FRESH, ORPHAN])
+@pytest.mark.parametrize("now", [ABSENT, STOPPED, RUNNING, PAUSED, FRESH, ORPHAN, LONELY, OLD, WAITING])
 @pytest.mark.parametrize("difference", [NONE, LIVE, COSTLY])
 def test_a_second_run_finds_nothing_to_do(state: str, now: Situation, difference: Difference) -> None:
     """The plan is played on a model of the VM; from where it leads, the next plan is empty."""

@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
+import time
 import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import stop as room
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
@@ -154,3 +158,51 @@ def test_a_runner_that_stays_is_ended(vm: FakeVm) -> None:
     assert vm.runner is not None
     sweep(vm.paths, actual)
     assert vm.runner.wait() == -15
+
+
+def test_the_runner_is_ended_before_qemu_is_killed(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take that for a failure, and might start QEMU again."""
+    vm.start()
+    vm.obeys = set()
+    ended: list[tuple[int, t.Optional[int]]] = []
+    real = room._end
+
+    def end(process: Process, paths: VmPaths) -> None:
+        assert vm.qemu is not None
+        ended.append((process.pid, vm.qemu.poll()))
+        real(process, paths)
+
+    monkeypatch.setattr(room, "_end", end)
+    assert outcome(vm, Patience(0.2, True, PATIENCE)) == ["system_powerdown", "quit", "SIGKILL"]
+    assert vm.qemu is not None and vm.runner is not None
+    assert ended == [(vm.runner.pid, None)], "QEMU lived then"
+    assert (vm.runner.wait(), vm.qemu.wait()) == (-signal.SIGTERM, -signal.SIGKILL)
+
+
+def test_one_that_waits_to_be_started_again_is_not(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_BURIAL_SECONDS", PATIENCE)
+    vm.define()
+    vm.start(phase="waiting")
+    assert vm.qemu is not None and vm.runner is not None
+    vm.qemu.kill()
+    vm.qemu.wait()
+    begun = time.monotonic()
+    sweep(vm.paths, vm.actual())
+    assert vm.runner.wait() == -signal.SIGTERM
+    assert os.listdir(vm.paths.run) == []
+    assert time.monotonic() - begun < PATIENCE, "it would not have ended by itself"
+
+
+def test_a_runner_that_hangs_gets_no_successor(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd starts a runner again that was killed: it is told first that this one is not to be."""
+    monkeypatch.setattr(room, "_END_SECONDS", 0.2)
+    forbidden: list[t.Optional[int]] = []
+    vm.start()
+    assert vm.runner is not None
+    runner = vm.runner
+    monkeypatch.setattr(room, "forbid_restart", lambda _paths: forbidden.append(runner.poll()))
+    actual = vm.actual()
+    os.kill(runner.pid, signal.SIGSTOP)
+    sweep(vm.paths, actual)
+    assert forbidden == [None], "before it was killed"
+    assert runner.wait() == -signal.SIGKILL
