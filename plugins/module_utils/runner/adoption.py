@@ -58,8 +58,8 @@ async def connect(session: Session, definition: Definition, paths: VmPaths) -> N
         about: t.Any = await session.execute("query-uuid", {}, _GREETING)
     except (QMPError, QmpError, OSError, EOFError, asyncio.TimeoutError) as error:
         raise MaqetError(
-            f"The QEMU of VM {paths.name} lives, and its monitor does not answer: {str(error) or 'no greeting'}. It is left "
-            f"as it is. 'maqet_vm: state=restarted force=true' ends it.",
+            f"The QEMU of VM {paths.name} lives, and its monitor does not answer: {str(error) or 'no greeting'}. It is "
+            f"left as it is. 'maqet_vm: state=restarted force=true' ends it.",
             "monitor_unreachable",
         ) from None
     if about.get("UUID") != definition.uuid:

@@ -69,7 +69,7 @@ def test_something_holds_its_log(house: House) -> None:
     fd = os.open(house.paths.qemu_log, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        with pytest.raises(MaqetError, match="It is left alone. Look at 'fuser ") as caught:
+        with pytest.raises(MaqetError, match=r"It is left alone\. Look at 'fuser ") as caught:
             find(house)
         assert caught.value.error_code == "qemu_unidentified"
         qemu = house.run_qemu()

@@ -122,7 +122,7 @@ def test_one_is_there_by_now(vm: FakeVm, started: Started) -> None:
 def test_its_archive_is_gone(vm: FakeVm, started: Started) -> None:
     bereave(vm)
     os.unlink(started.archive)
-    with pytest.raises(MaqetError, match="and its archive in .* too. Run maqet_vm on it") as caught:
+    with pytest.raises(MaqetError, match=r"and its archive in .* too\. Run maqet_vm on it") as caught:
         revive(vm.where, "web", PATIENCE)
     assert caught.value.error_code == "runner_unreachable" and not isinstance(caught.value, Unread)
     assert started.starts == []
