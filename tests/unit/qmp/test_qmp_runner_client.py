@@ -263,7 +263,11 @@ def test_whoever_waits_for_events_has_asked_for_nothing(path: str) -> None:
         client.send({"id": message["id"], "result": {}})
         client.end()
 
-    error = caught(path, killed, lambda client: (client.subscribe(), client.next_event()))
+    def subscribe(client: RunnerClient) -> None:
+        client.subscribe()
+        client.next_event()
+
+    error = caught(path, killed, subscribe)
     assert isinstance(error, Unread)
 
 

@@ -15,7 +15,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner import desk as r
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import Desk, open_desk
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.keeper import myself
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
-from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, UUID, Refusal, records
+from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, UUID, Answer, Refusal, records
 from ansible_collections.maqet.qemu.tests.unit.runner.household import House
 
 Scenario = t.Callable[[Desk], t.Coroutine[t.Any, t.Any, t.Any]]
@@ -54,12 +54,13 @@ def test_a_command_that_is_not_taken_is_no_reason_to_fail(
     house: House, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(room, "_OWN", 0.3)
-    house.answers = {
+    answers: dict[str, dict[str, Answer]] = {
         "refused": {"cont": Refusal("GenericError", "no")},
         "denied": {},
         "late": {"cont": lambda _client, _message: None},
         "gone": {"cont": lambda client, _message: client.end()},
-    }[how]
+    }
+    house.answers = answers[how]
     policy = {"commands": {"cont": "deny"}} if how == "denied" else {}
     assert at(house, lambda desk: desk.send("cont", "it is time"), policy=policy) is False
     assert ("cont" in house.qemus[0].asked) == (how != "denied")
@@ -102,9 +103,7 @@ def test_its_socket_is_open_and_ours_alone(house: House) -> None:
         ("prelaunch", 60, True, False, []),
     ],
 )
-def test_the_power_button(
-    house: House, state: str, seconds: float, obeys: bool, gone: bool, asked: list[str]
-) -> None:
+def test_the_power_button(house: House, state: str, seconds: float, obeys: bool, gone: bool, asked: list[str]) -> None:
     house.obeys = {"system_powerdown"} if obeys else set()
     house.answers = {"query-status": {"status": state, "running": state == "running"}}
 

@@ -14,8 +14,10 @@ import threading
 import typing as t
 
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import observe as room
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import look
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import observe
@@ -135,7 +137,12 @@ def test_a_runner_that_has_written_nothing_down(
     monkeypatch.setattr(room, "_BURIAL", 0.3)
     looks: list[None] = []
     real = room.load
-    monkeypatch.setattr(room, "load", lambda paths: (looks.append(None), real(paths))[1])
+
+    def load(paths: VmPaths) -> t.Optional[Definition]:
+        looks.append(None)
+        return real(paths)
+
+    monkeypatch.setattr(room, "load", load)
     vm.define()
     if folder:
         os.makedirs(vm.paths.run)

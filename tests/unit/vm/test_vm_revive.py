@@ -11,6 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import starting
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import Start
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import Unread
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import revive as room
@@ -40,7 +41,12 @@ class Asked:
 @pytest.fixture
 def revived(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(room, "revive", lambda _where, name, _seconds: found.append(name) or True)
+
+    def revive_it(_where: Layout, name: str, _seconds: float) -> bool:
+        found.append(name)
+        return True
+
+    monkeypatch.setattr(room, "revive", revive_it)
     return found
 
 
