@@ -24,7 +24,7 @@ COLLECTION = DEV / "collections" / "ansible_collections" / "maqet" / "qemu"  # a
 SANITY = DEV / "sanity"
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "sanity", "unit", "integration"]
+nox.options.sessions = ["lint", "sanity", "unit", "integration", "chaos"]
 
 
 def closing(text: str) -> None:
@@ -51,9 +51,8 @@ def project_files(*patterns: str) -> list[str]:
 def lint(session: nox.Session) -> None:
     """Everything that reads the source and does not run it. Goes through all tools, then fails if one has."""
     # The plugins as on the oldest Python that they may meet on a host; the tests as on the one they run with.
-    tests = [
-        name for name in ("guest/maqet_guest", "hosts", "integration", "unit") if project_files(f"tests/{name}/*.py")
-    ]
+    rooms = ("chaos", "guest/maqet_guest", "hosts", "integration", "unit")
+    tests = [name for name in rooms if project_files(f"tests/{name}/*.py")]
     tools: dict[str, list[str]] = {
         "ruff check": ["ruff", "check", "."],
         "ruff format": ["ruff", "format", "--check", "."],
@@ -325,3 +324,13 @@ def integration(session: nox.Session) -> None:
     closing(f"integration: {last}")
     if failed:
         session.error(f"not content: {', '.join(failed)}")
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """What must hold, whatever breaks: tests/chaos, in a world of its own. It prints its own closing line."""
+    session.run(
+        *(sys.executable, "-m", "ansible_collections.maqet.qemu.tests.chaos", *session.posargs),
+        env={"PYTHONPATH": str(DEV / "collections")},
+        external=True,
+    )

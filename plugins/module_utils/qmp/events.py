@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -28,6 +29,8 @@ class EventFile:
         self._fd: t.Optional[int] = None
         self._lines = 0
         self._failed = False
+        # Whether the file ends in the middle of a line.
+        self._torn = False
 
     def load(self) -> list[Event]:
         """The events of a runner before us, the last :data:`KEPT` of them; a line that is none is left out."""
@@ -36,6 +39,7 @@ class EventFile:
             with open(self._path, "rb") as file:
                 for line in file:
                     self._lines += 1
+                    self._torn = not line.endswith(b"\n")
                     event = _event(line)
                     if event is not None and (not events or event["seq"] > events[-1]["seq"]):
                         events.append(event)
@@ -50,15 +54,18 @@ class EventFile:
         self.close()
         files.remove(self._path)
         self._lines = 0
+        self._torn = False
 
     def append(self, event: Event, kept: t.Iterable[Event]) -> None:
         """Add one event; ``kept`` are all that are still of interest, this one included."""
         try:
             if self._fd is None:
                 self._fd = os.open(self._path, _FLAGS, 0o600)
-            # The newline first: a line that a full disk cut short stays alone.
-            os.write(self._fd, b"\n" * self._failed + _line(event))
-            self._failed = False
+            data = b"\n" * self._torn + _line(event)  # a line that was cut short stays alone
+            self._torn = True
+            if os.write(self._fd, data) < len(data):  # the disk is full: the next write would say so
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._torn = self._failed = False
             self._lines += 1
             if self._lines > 2 * KEPT:
                 self.close()

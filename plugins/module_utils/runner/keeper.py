@@ -137,6 +137,7 @@ class Keeper:
 
     async def _start(self, definition: Definition, resume: str = "") -> Desk:
         """Start QEMU. Its guest waits for a task to let it go on, or does at once for the reason ``resume``."""
+        remains.missed(self._paths)
         kept = EventFile(self._paths.events)
         kept.forget()
         facts = {"boot_id": processes.boot_id(), "runner": myself(), "restarts": self._restarts}

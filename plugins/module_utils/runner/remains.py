@@ -19,13 +19,18 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.restarts import 
 log = logging.getLogger("maqet.remains")
 
 
-def begun(paths: VmPaths, qemu: t.Mapping[str, t.Any]) -> None:
-    """Note that a QEMU was started, so that its end will be missed; and the end of the one before, if that is."""
+def missed(paths: VmPaths) -> None:
+    """Note the end of a QEMU that ended while there was no runner; before the next one's start replaces its traces."""
     missing = exits.unexplained(paths)
-    note = {"boot_id": processes.boot_id(), "time": time.time(), "pid": qemu["pid"], "start": qemu["start"]}
     with contextlib.suppress(OSError):  # a note for people
         if missing is not None:
             files.write_json(paths.last_exit, {**missing, "time": time.time()})
+
+
+def begun(paths: VmPaths, qemu: t.Mapping[str, t.Any]) -> None:
+    """Note that a QEMU was started, so that its end will be missed."""
+    note = {"boot_id": processes.boot_id(), "time": time.time(), "pid": qemu["pid"], "start": qemu["start"]}
+    with contextlib.suppress(OSError):
         files.write_json(paths.last_start, note)
 
 

@@ -57,7 +57,7 @@ class Report:
         facts = self._written if keep else {"phase": "failed"}
         with contextlib.suppress(OSError):  # the launcher then finds the end of the log instead
             self._write({**facts, "error": error.as_dict()})
-        self._signal(f"STATUS={error}")
+        self._signal(f"STATUS={' '.join(str(error).split())}")  # QEMU's words are in it: one line, and no other's
 
     def alive(self) -> None:
         """systemd's watchdog shall know that our loop turns."""
@@ -80,11 +80,10 @@ class Report:
     def _notify(self, words: str) -> None:
         address = os.environ.get("NOTIFY_SOCKET")
         if address:
-            lines = [line for line in words.split("\n") if "=" in line]  # an error's text may have several
             notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             with notify, contextlib.suppress(OSError):  # nobody listens: the VM is none the worse
                 notify.connect("\0" + address[1:] if address.startswith("@") else address)
-                notify.sendall("\n".join(lines).encode())
+                notify.sendall(words.encode())
 
 
 def watchdog_seconds() -> t.Optional[float]:

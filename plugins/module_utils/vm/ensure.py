@@ -98,7 +98,7 @@ class Ensure:
             raise not_found(self._where, desired.name)
         intent = merge(stored.intent if stored else {}, desired.given)
         difference = diff(stored.intent if stored else {}, intent, os.uname().machine)
-        resolved = disks.resolve(intent.get("disks", ()), stored, self._paths)
+        resolved = self._disks(intent, difference)
         actions = plan(desired.state, now, difference, resolved.jobs, desired.allow_restart)
         actions = self._unit.plan(stored.intent if stored else {}, intent) + actions
         if difference or stored is None or any(action.kind == "start" for action in actions):
@@ -109,6 +109,13 @@ class Ensure:
         definition = Definition(desired.name, identity, intent, resolved.files)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
+
+    def _disks(self, intent: t.Mapping[str, t.Any], difference: Difference) -> disks.Resolved:
+        """A VM can be stopped also when the file of a disk is gone."""
+        stored = self.actual.definition
+        if stored is not None and self._desired.state == "stopped" and "disks" not in difference.options:
+            return disks.Resolved(stored.files, [])
+        return disks.resolve(intent.get("disks", ()), stored, self._paths)
 
     def _situation(self) -> Situation:
         actual = self.actual

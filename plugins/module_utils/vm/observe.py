@@ -136,7 +136,8 @@ def _moved_on(paths: VmPaths, runner: processes.Process, seconds: float) -> bool
         return True
     try:
         with watch.Folder(paths.run) as folder:
-            changed = _status(paths).get("phase") != "ready"
+            # None: it is on its way in or out, and does not need long for that.
+            changed = _status(paths).get("phase") not in (None, "ready")
             return changed or bool(processes.wait_readable([pidfd, folder.fd], seconds))
     except FileNotFoundError:
         return bool(processes.wait_readable([pidfd], seconds))

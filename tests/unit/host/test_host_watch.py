@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A log that grows wakes its reader."""
+"""A log that grows wakes its reader, a folder that changes whoever watches it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
-from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import GrowingFile
+from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import Folder, GrowingFile
 
 
 @pytest.fixture
@@ -65,4 +65,52 @@ def test_everything_is_closed(log: pathlib.Path) -> None:
         growing.close()
     with pytest.raises(FileNotFoundError):
         GrowingFile(str(log.with_name("missing")))
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_folder_tells_of_names_that_come_go_and_change(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "old").touch()
+    for act in (
+        (tmp_path / "new").touch,
+        lambda: (tmp_path / "new").replace(tmp_path / "old"),
+        (tmp_path / "old").unlink,
+        (tmp_path / "folder").mkdir,
+        (tmp_path / "folder").rmdir,
+    ):
+        with Folder(str(tmp_path)) as folder:
+            assert wait_readable([folder.fd], 0) == []
+            act()
+            assert wait_readable([folder.fd], 60) == [folder.fd]
+
+
+def test_a_folder_wakes_who_waits(tmp_path: pathlib.Path) -> None:
+    with Folder(str(tmp_path)) as folder:
+        writer = threading.Thread(target=(tmp_path / "status.json").touch)
+        writer.start()
+        assert wait_readable([folder.fd], 60) == [folder.fd]
+        writer.join()
+
+
+def test_a_folder_does_not_tell_of_what_is_written_into_its_files(log: pathlib.Path) -> None:
+    with Folder(str(log.parent)) as folder:
+        append(log, b"more")
+        log.read_bytes()
+        os.listdir(log.parent)
+        assert wait_readable([folder.fd], 0.1) == []
+
+
+def test_a_folder_that_is_removed_tells_so(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "run").mkdir()
+    with Folder(str(tmp_path / "run")) as folder:
+        (tmp_path / "run").rmdir()
+        assert wait_readable([folder.fd], 60) == [folder.fd]
+
+
+def test_a_folder_lets_go(tmp_path: pathlib.Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with Folder(str(tmp_path)) as folder:
+        folder.close()
+    assert folder.fd == -1
+    with pytest.raises(FileNotFoundError):
+        Folder(str(tmp_path / "missing"))
     assert os.listdir("/proc/self/fd") == before

@@ -13,6 +13,7 @@ import socket
 import threading
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
 from ansible_collections.maqet.qemu.tests.unit.guard import schemas
 
 # No test waits longer for a thread or a byte than this, in seconds: then something hangs, and the test fails.
@@ -285,7 +286,7 @@ def event(name: str, **data: t.Any) -> Message:
     return {"event": name, "data": data, "timestamp": {"seconds": 1, "microseconds": 2}}
 
 
-def runner(answer: t.Callable[[Message], t.Iterable[t.Union[Message, bytes]]], protocol: t.Any = 1) -> t.Any:
+def runner(answer: t.Callable[[Message], t.Iterable[t.Union[Message, bytes]]], protocol: t.Any = PROTOCOL) -> t.Any:
     """The conversation of a runner: hello, then what ``answer`` says to each request."""
 
     def talk(client: Client) -> None:

@@ -11,7 +11,8 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import OLDEST, PROTOCOL
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient, Unread
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, UUID, Client, FakeServer, Message, runner
 
 
@@ -33,7 +34,7 @@ def test_requests_and_answers(path: str) -> None:
 
     with FakeServer(path, runner(answer)) as server:
         with RunnerClient(path, "web", PATIENCE) as client:
-            assert client.hello == {"protocol": 1, "vm": "web", "uuid": UUID, "pid": 1, "digest": "d"}
+            assert client.hello == {"protocol": PROTOCOL, "vm": "web", "uuid": UUID, "pid": 1, "digest": "d"}
             assert client.request("status") == {"op": "status"}
             assert client.request("qmp", commands=[], check=True) == {"op": "qmp"}
         server.hung_up.get(timeout=PATIENCE)
@@ -86,9 +87,11 @@ def hanging_up(client: Client) -> None:
 @pytest.mark.parametrize(
     ("talk", "words"),
     [
-        (runner(lambda _message: [], 2), "speaks protocol 2, this module 1"),
-        (runner(lambda _message: [], None), "speaks protocol None, this module 1"),
-        (speaking({"hello": {}}), "speaks protocol None, this module 1"),
+        (runner(lambda _message: [], PROTOCOL + 1), f"speaks protocol {PROTOCOL + 1}, this module 1 to {PROTOCOL}"),
+        (runner(lambda _message: [], OLDEST - 1), f"speaks protocol {OLDEST - 1}, this module 1 to {PROTOCOL}"),
+        (runner(lambda _message: [], None), "speaks protocol None, this module 1 to"),
+        (runner(lambda _message: [], "2"), "speaks protocol 2, this module 1 to"),
+        (speaking({"hello": {}}), "speaks protocol None, this module 1 to"),
         (speaking({"hello": 1}), "what answers there is no runner"),
         (speaking({"QMP": {}}), "what answers there is no runner"),
         (speaking(b"nonsense\n"), "it sent what is not its protocol"),
@@ -96,6 +99,7 @@ def hanging_up(client: Client) -> None:
         (speaking(), "no hello within 0.3 s"),
         (speaking(b'{"hel'), "no hello within 0.3 s"),
         (hanging_up, "it hung up"),
+        (speaking({"goodbye": {}}), "it has made way for another"),
     ],
 )
 def test_what_goes_wrong_at_the_door(path: str, talk: t.Callable[[Client], None], words: str) -> None:
@@ -133,7 +137,8 @@ def gone(_message: Message) -> t.Iterable[Message]:
         (lambda _message: [{"id": 1, "result": 5}], "runner_unreachable", "it sent what is not its protocol"),
         (lambda _message: [{"id": 1, "error": {}}], "runner_unreachable", "it sent what is not its protocol"),
         (lambda _message: [{"id": 1, "error": None}], "runner_unreachable", "it sent what is not its protocol"),
-        (gone, "runner_unreachable", "it hung up"),
+        (gone, "runner_unreachable", "ended before it answered; the outcome is unknown"),
+        (lambda _message: [{"goodbye": {}}], "runner_unreachable", "it has made way for another"),
     ],
 )
 def test_what_goes_wrong_in_a_request(path: str, answer: t.Any, code: str, words: str) -> None:
@@ -150,7 +155,7 @@ def test_a_runner_that_does_not_read(path: str) -> None:
     over = threading.Event()
 
     def talk(client: Client) -> None:
-        client.send({"hello": {"protocol": 1}})
+        client.send({"hello": {"protocol": PROTOCOL}})
         over.wait(PATIENCE)
 
     with FakeServer(path, talk), RunnerClient(path, "web", 0.3) as client:
@@ -166,7 +171,7 @@ def test_events_without_end_do_not_give_more_time(path: str) -> None:
     over = threading.Event()
 
     def talk(client: Client) -> None:
-        client.send({"hello": {"protocol": 1}})
+        client.send({"hello": {"protocol": PROTOCOL}})
         while not over.is_set():
             client.send(seen(1))
 
@@ -177,3 +182,92 @@ def test_events_without_end_do_not_give_more_time(path: str) -> None:
         finally:
             over.set()
     assert caught.value.error_code == "qmp_timeout"
+
+
+@pytest.mark.parametrize("protocol", range(OLDEST, PROTOCOL + 1))
+def test_runners_of_older_collections_are_spoken_to(path: str, protocol: int) -> None:
+    with (
+        FakeServer(path, runner(lambda message: [{"id": message["id"], "result": {}}], protocol)),
+        RunnerClient(path, "web", PATIENCE) as client,
+    ):
+        assert client.request("status") == {}
+
+
+def caught(path: str, talk: t.Callable[[Client], None], use: t.Callable[[RunnerClient], t.Any]) -> MaqetError:
+    with FakeServer(path, talk), pytest.raises(MaqetError) as found, RunnerClient(path, "web", 0.5) as client:
+        use(client)
+    return found.value
+
+
+def ask(client: RunnerClient) -> t.Any:
+    return client.request("qmp")
+
+
+GOODBYE: Message = {"goodbye": {}}
+
+
+@pytest.mark.parametrize(
+    ("talk", "use"),
+    [
+        (hanging_up, ask),
+        (speaking(GOODBYE), ask),
+        (runner(lambda _message: [GOODBYE]), ask),
+        (runner(lambda _message: [seen(1), GOODBYE]), ask),
+        (runner(lambda message: [{"id": message["id"], "result": {}}, GOODBYE]), lambda c: (ask(c), ask(c))),
+        (speaking({"hello": {"protocol": PROTOCOL}}, GOODBYE), lambda c: c.next_event()),
+    ],
+    ids=["no hello", "at the door", "unread", "behind an event", "the second one", "an event"],
+)
+def test_what_no_runner_has_read(path: str, talk: t.Callable[[Client], None], use: t.Any) -> None:
+    error = caught(path, talk, use)
+    assert isinstance(error, Unread)
+    assert (error.error_code, error.details) == ("runner_unreachable", {})
+
+
+def hello_and_gone(client: Client) -> None:
+    client.send({"hello": {"protocol": PROTOCOL}})
+    client.close()
+
+
+def test_one_that_has_gone_before_it_was_asked(path: str) -> None:
+    """Nothing can be sent any more; or all of it could, to somebody who will not read it."""
+    with FakeServer(path, hello_and_gone), RunnerClient(path, "web", 0.5) as client:
+        with pytest.raises(Unread, match="it hung up"):
+            client.next_event()
+        with pytest.raises(Unread, match="it hung up"):
+            ask(client)
+
+
+@pytest.mark.parametrize(
+    ("talk", "code"),
+    [
+        (runner(gone), "runner_unreachable"),
+        (runner(lambda _message: [b'{"id": 1, "result": {']), "qmp_timeout"),
+        (runner(lambda _message: []), "qmp_timeout"),
+    ],
+    ids=["gone", "half an answer", "late"],
+)
+def test_what_may_have_happened(path: str, talk: t.Callable[[Client], None], code: str) -> None:
+    error = caught(path, talk, ask)
+    assert not isinstance(error, Unread)
+    assert (error.error_code, error.details) == (code, {"outcome_unknown": True})
+
+
+def test_whoever_waits_for_events_has_asked_for_nothing(path: str) -> None:
+    """A subscription is made again without harm, also with a runner that was killed."""
+
+    def killed(client: Client) -> None:
+        client.send({"hello": {"protocol": PROTOCOL}})
+        message = client.receive()
+        assert message is not None
+        client.send({"id": message["id"], "result": {}})
+        client.end()
+
+    error = caught(path, killed, lambda client: (client.subscribe(), client.next_event()))
+    assert isinstance(error, Unread)
+
+
+@pytest.mark.parametrize("words", [b"nonsense\n", b"[]\n", {"id": 1, "result": 5}])
+def test_a_stranger_may_have_read_it(path: str, words: t.Any) -> None:
+    error = caught(path, runner(lambda _message: [words]), ask)
+    assert error.error_code == "runner_unreachable" and not isinstance(error, Unread)

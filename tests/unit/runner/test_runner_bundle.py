@@ -82,11 +82,12 @@ def test_it_runs(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("start", ["without libraries", "without a definition"])
 def test_it_says_why_it_does_not_start(tmp_path: pathlib.Path, start: str) -> None:
-    path, digest = bundle.install(str(tmp_path))
+    path, _digest = bundle.install(str(tmp_path))
     for folder in ("s/vms/web", "r/web", "l"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "r" / "web" / "order.json").write_text('{"word": "word", "purpose": "start"}')
     arguments = ["--vm", "web", "--state", f"{tmp_path}/s", "--run", f"{tmp_path}/r", "--log", f"{tmp_path}/l"]
-    arguments += ["--config", f"{tmp_path}/c", "--scope", "user", "--launch", "word", "--digest", digest]
+    arguments += ["--config", f"{tmp_path}/c", "--scope", "user"]
     done = run(path, *arguments, flags=("-I", "-S") if start == "without libraries" else ("-I",))
     assert done.returncode == 1
     status = json.loads((tmp_path / "r" / "web" / "status.json").read_text())

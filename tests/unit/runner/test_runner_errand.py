@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import How, Passed
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.errand import OPAQUE
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import (
     PATIENCE,
@@ -86,7 +87,7 @@ def test_the_command_gets_the_names_that_qemu_gave(stage: Stage) -> None:
         await session.run_state()  # what lets go has been sent before it
 
     stage.play(scenario, send_key={"sent": 1})
-    assert arguments == {"keep": 1, "a": "/proc/self/fd/40", "b": "/dev/fdset/8", "c": "maqet-3"}
+    assert arguments == {"keep": 1, "a": "/proc/self/fd/40", "b": "/dev/fdset/8", "c": f"{OPAQUE}3"}
     assert stage.commands == ["add-fd", "add-fd", "getfd", "send-key", "remove-fd", "remove-fd", "closefd"]
     assert stage.received[3]["arguments"] == arguments
     assert [seen[1] for seen in stage.theirs.seen] == [stage.identity(key) for key in "abc"]
@@ -120,7 +121,7 @@ def test_a_clients_own_getfd_takes_nobodys(stage: Stage) -> None:
         assert [type(one) for one in done] == [QmpError, QmpError, QmpError, dict]
 
     stage.play(scenario)
-    assert arguments == {"a": "maqet-1"}
+    assert arguments == {"a": f"{OPAQUE}1"}
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,10 @@ def test_a_late_answer_is_dropped(play: Play, late: Message) -> None:
     async def scenario(session: Session, _fake: FakeMonitor) -> None:
         with pytest.raises(MaqetError, match=r"did not answer stop within 0\.1 s; the outcome is unknown") as caught:
             await session.execute("stop", {}, 0.1)
-        assert (caught.value.error_code, caught.value.details) == ("qmp_timeout", {"command": "stop"})
+        assert (caught.value.error_code, caught.value.details) == (
+            "qmp_timeout",
+            {"command": "stop", "outcome_unknown": True},
+        )
         assert await session.execute("cont", {}, PATIENCE) == {"mine": True}
         assert await session.run_state() == "running"
 
@@ -191,7 +194,10 @@ def test_qemu_goes_away(play: Play) -> None:
     async def scenario(session: Session, _fake: FakeMonitor) -> None:
         with pytest.raises(MaqetError, match="went away before it answered quit; the outcome is unknown") as caught:
             await session.execute("quit", {}, PATIENCE)
-        assert (caught.value.error_code, caught.value.details) == ("qemu_gone", {"command": "quit"})
+        assert (caught.value.error_code, caught.value.details) == (
+            "qemu_gone",
+            {"command": "quit", "outcome_unknown": True},
+        )
         with pytest.raises(MaqetError) as caught:
             await session.execute("cont", {}, PATIENCE)
         assert caught.value.error_code == "qemu_gone"

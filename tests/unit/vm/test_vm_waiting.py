@@ -25,7 +25,7 @@ STOP = Wait("event", "STOP")
 
 
 def wait(vm: FakeVm, *waits: Wait, seconds: float = PATIENCE) -> list[Message]:
-    with contextlib.closing(Watch(vm.paths, vm.actual(), waits, seconds)) as watch:
+    with contextlib.closing(Watch(vm.where, "web", vm.actual(), waits, seconds)) as watch:
         for one in waits:
             watch.wait(one)
         return watch.events
@@ -138,7 +138,7 @@ def test_an_event_that_does_not_come(vm: FakeVm) -> None:
 @pytest.mark.parametrize(("dies", "code"), [(True, "vm_exited"), (False, "runner_unreachable")])
 def test_the_runner_goes_while_we_wait(vm: FakeVm, dies: bool, code: str) -> None:
     vm.start()
-    with contextlib.closing(Watch(vm.paths, vm.actual(), [STOP], PATIENCE)) as watch:
+    with contextlib.closing(Watch(vm.where, "web", vm.actual(), [STOP], PATIENCE)) as watch:
 
         def go() -> None:
             if dies:
@@ -164,7 +164,7 @@ def test_an_end_that_has_come(vm: FakeVm) -> None:
     vm.start()
     actual = vm.actual()
     vm.end()
-    with contextlib.closing(Watch(vm.paths, actual, [Wait("exit")], PATIENCE)) as watch:
+    with contextlib.closing(Watch(vm.where, "web", actual, [Wait("exit")], PATIENCE)) as watch:
         watch.wait(Wait("exit"))
 
 
@@ -197,7 +197,7 @@ def test_a_resume_between_two_looks_is_not_missed(vm: FakeVm) -> None:
 
     vm.after_status = [{"event": seen(1, "RESUME")}]
     vm.on_status = resume
-    with contextlib.closing(Watch(vm.paths, actual, [Wait("running")], 5)) as watch:
+    with contextlib.closing(Watch(vm.where, "web", actual, [Wait("running")], 5)) as watch:
         watch.wait(Wait("running"))
         assert watch.events == [seen(1, "RESUME")]
 

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, observe
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, UUID, Client, FakeServer, Message
 
@@ -100,7 +101,7 @@ class FakeVm:
         self._server.close()
 
     def _talk(self, client: Client) -> None:
-        client.send({"hello": {"protocol": 1, "vm": "web", "uuid": UUID}})
+        client.send({"hello": {"protocol": PROTOCOL, "vm": "web", "uuid": UUID}})
         while True:
             message = client.receive()
             if message is None:
