@@ -9,9 +9,9 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
-from ansible_collections.maqet.qemu.tests.hosts import bare
+from ansible_collections.maqet.qemu.tests.hosts import modules
 
-Run = bare.Run
+Run = modules.Run
 
 
 class Host:
@@ -24,7 +24,7 @@ class Host:
 
     def run(self, module: str, check: bool = False, **options: t.Any) -> Run:
         """Run a module; it never prints anything but its result, whatever happens."""
-        return bare.run_module(module, options, self._where, check)
+        return modules.run_module(module, options, self._where, check)
 
     def files(self) -> list[str]:
         """All that is on the host."""
