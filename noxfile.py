@@ -167,13 +167,22 @@ def copy_collection() -> Path:
     return target
 
 
-# Stands where ansible-test looks for get-pip.py before it downloads one, in a fresh environment without pip.
+# Stands where ansible-test looks for get-pip.py before it downloads one, in a fresh environment without pip. It makes a
+# dozen and a half of them. To install a pip takes ten seconds of work, so that it is done once for each Python, and
+# then copied. The name tells what it is: of which pip, for which Python, with what else.
 GET_PIP = """
-import os, subprocess, sys
-os.environ.pop("GET_PIP", None)
-subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
-arguments = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
-sys.exit(subprocess.run([sys.executable, "-m", "pip", "install", *arguments]).returncode)
+import os, shutil, subprocess, sys, sysconfig
+script, packages = os.environ.pop("GET_PIP"), sys.argv[1:]
+packages = [word for word in packages if word not in ("--no-setuptools", "--no-wheel")]
+kept = "-".join([script, sys.implementation.cache_tag, *(word for word in packages if not word.startswith("-"))])
+here = sysconfig.get_path("purelib")
+if not os.path.isdir(kept):
+    subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "pip", "install", *packages], check=True)
+    shutil.rmtree(kept + ".new", ignore_errors=True)
+    shutil.copytree(here, kept + ".new")
+    os.rename(kept + ".new", kept)
+shutil.copytree(kept, here, dirs_exist_ok=True)
 """
 
 

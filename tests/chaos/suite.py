@@ -20,7 +20,7 @@ import types
 import typing as t
 from pathlib import Path
 
-from ansible_collections.maqet.qemu.plugins.module_utils.host.files import write_json
+from ansible_collections.maqet.qemu.plugins.module_utils.host.files import write_atomic
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.tests.chaos.case import Figures, Skip
 from ansible_collections.maqet.qemu.tests.chaos.world import World
@@ -202,7 +202,7 @@ def failed(report: Object) -> bool:
 def show(report: Object, path: str | None) -> int:
     """Write and print the report; the exit status."""
     if path:
-        write_json(os.path.abspath(path), report)
+        write_atomic(os.path.abspath(path), (json.dumps(report, indent=2) + "\n").encode(), 0o644)
     for name, entry in report["cases"].items():
         for evidence in entry.get("evidence", ()):
             print(f"\n!!! {name} (--seed {report['seed']} --case {name}): {evidence}")

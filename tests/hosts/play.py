@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -113,10 +114,17 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_COLLECTIONS_PATH": str(_collection_tree(folder)),
         "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "callback"),
         "ANSIBLE_CALLBACKS_ENABLED": "maqet_results",
+        "MAQET_TEST_PAYLOADS": _payloads().name,
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_PIPELINING": "1",  # a fifth of the logins; tests that must do without say so
         "ANSIBLE_RETRY_FILES_ENABLED": "0",
     }
+
+
+@functools.cache
+def _payloads() -> tempfile.TemporaryDirectory[str]:
+    """A folder for the archives that Ansible makes of modules, for all runs of this process, which removes it."""
+    return tempfile.TemporaryDirectory(prefix="maqet-payloads-")
 
 
 def _collection_tree(folder: Path) -> Path:

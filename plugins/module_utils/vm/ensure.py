@@ -100,7 +100,8 @@ class Ensure:
         difference = diff(stored.intent if stored else {}, intent, os.uname().machine)
         resolved = self._disks(intent, difference)
         actions = plan(desired.state, now, difference, resolved.jobs, desired.allow_restart)
-        actions = self._unit.plan(stored.intent if stored else {}, intent) + actions
+        stops = sum(action.kind == "stop" for action in actions)  # the old guest keeps the old limits to its end
+        actions[stops:stops] = self._unit.plan(stored.intent if stored else {}, intent)
         if difference or stored is None or any(action.kind == "start" for action in actions):
             preflight.check_definition(intent, self._where, remember=not check)
         if any(action.kind == "start" for action in actions):

@@ -7,15 +7,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
+import types
 import typing as t
 import uuid
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.hosts import play
+from ansible_collections.maqet.qemu.plugins.modules import maqet_vm
+from ansible_collections.maqet.qemu.tests.hosts import modules, play
 
 Result = t.Dict[str, t.Any]
 NOTHING = {"accel": "tcg", "memory": "64"}
@@ -78,6 +83,16 @@ def guest() -> Result:
     }
 
 
+def given(name: str, **wanted: t.Any) -> Result:
+    """A VM that a test is to have, running unless it says otherwise: made by the module, without a controller."""
+    return modules.must("maqet_vm", **{"name": name, "state": "running", **NOTHING, **wanted})
+
+
+def state_of(name: str) -> str:
+    """What QEMU says of a VM, asked through its runner without a controller."""
+    return str(modules.must("maqet_qmp", vm=name, command="query-status")["response"]["status"])
+
+
 def traces(name: str) -> list[str]:
     """Processes, sockets, locks and pid files that belong to a VM: none may be left of one that is stopped."""
     found = [line for line in _command_lines() if f"guest={name}," in line or f"--vm\0{name}\0" in line]
@@ -95,27 +110,41 @@ def _command_lines() -> list[str]:
     return lines
 
 
-@pytest.fixture
-def name(local: Local) -> t.Iterator[str]:
-    """The name of a VM that the test may make; nothing of it is left afterwards."""
-    chosen = f"test-{uuid.uuid4().hex[:8]}"
-    yield chosen
-    gone = local.vm(chosen, state="absent", purge=True, force=True, stop_timeout=0)
-    assert not gone.get("failed"), gone
-    assert traces(chosen) == []
-    assert not Path(layout().vms, chosen).exists()
-    for log in Path(layout().log).glob(f"*{chosen}*"):
+def remove(name: str, rubbish: bool = False) -> None:
+    """Remove whatever a test has left of its VM, and see that nothing of it is left.
+
+    It is done by the module's own code, but in this process: what a controller adds is not what tests end with. With
+    ``rubbish`` the test has put files of its own into the VM's folder, which go too.
+    """
+    wanted = {"name": name, "state": "absent", "purge": True, "force": True, "stop_timeout": 0}
+    checked = ArgumentSpecValidator({**maqet_vm.SPEC, **door.HIDDEN}).validate(wanted)
+    assert not checked.error_messages
+    module = types.SimpleNamespace(_name="maqet_vm", params=checked.validated_parameters, check_mode=False)
+    before = os.umask(0o077)
+    try:
+        maqet_vm.ensure(door.Task(module))
+    finally:
+        os.umask(before)
+    assert traces(name) == []
+    if rubbish:
+        shutil.rmtree(layout().vm(name).home, ignore_errors=True)
+    assert not Path(layout().vms, name).exists()
+    for log in Path(layout().log).glob(f"*{name}*"):
         log.unlink()
 
 
+@pytest.fixture
+def name() -> t.Iterator[str]:
+    """The name of a VM that the test may make; nothing of it is left afterwards."""
+    chosen = f"test-{uuid.uuid4().hex[:8]}"
+    yield chosen
+    remove(chosen)
+
+
 @pytest.fixture(scope="module")
-def running(local: Local) -> t.Iterator[str]:
+def running() -> t.Iterator[str]:
     """A VM without an operating system that runs, shared by the tests of one file, which leave it running."""
     chosen = f"test-{uuid.uuid4().hex[:8]}"
-    assert not local.vm(chosen, state="running", **NOTHING).get("failed")
+    given(chosen)
     yield chosen
-    gone = local.vm(chosen, state="absent", purge=True, force=True, stop_timeout=0)
-    assert not gone.get("failed"), gone
-    assert traces(chosen) == []
-    for log in Path(layout().log).glob(f"*{chosen}*"):
-        os.unlink(log)
+    remove(chosen)

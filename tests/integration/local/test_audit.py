@@ -15,13 +15,13 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid, wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import GrowingFile
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, given
 from ansible_collections.maqet.qemu.tests.integration.local.test_hard_ends import FORCE, ask, connect
 
 
-def kill_between(local: Local, name: str) -> tuple[Result, Result]:
+def kill_between(name: str) -> tuple[Result, Result]:
     """Kill a runner that has recorded an intent and waits for QEMU: the task that started it, and that intent."""
-    started = local.vm(name, state="running", **NOTHING)
+    started = given(name)
     qemu, runner = (of_pid(started["vm"][key]) for key in ("qemu_pid", "runner_pid"))
     assert qemu is not None and runner is not None
     qemu.kill(signal.SIGSTOP)
@@ -43,7 +43,7 @@ def kill_between(local: Local, name: str) -> tuple[Result, Result]:
 @pytest.mark.parametrize("heir", ["runner", "direct"])
 def test_a_runner_that_is_killed_leaves_an_orphan(local: Local, name: str, heir: str) -> None:
     """kill -9 between intent and result: whoever writes next says that the outcome is not known."""
-    _started, intent = kill_between(local, name)
+    _started, intent = kill_between(name)
     if heir == "runner":
         next_one = local.run({"maqet_vm": {"name": name, "state": "restarted", **FORCE}})[0]
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, given, state_of, traces
 
 MODES = ("ipc", "direct")
 HMP: Result = {"command": "human-monitor-command", "arguments": {"command-line": "info version"}}
@@ -108,7 +108,7 @@ def test_commands_against_availability_are_sent_with_a_warning(local: Local, nam
         {"command": "system_reset"},
         {"command": "quit"},
     )
-    assert not local.vm(name, state="running", **NOTHING).get("failed")
+    given(name)
     results = sends(local, name, *({**command, "mode": mode} for command in commands))
     for command, result in zip(commands, results):
         assert [record["level"] for record in result["audit"]] == ["warning", "warning"], command
@@ -159,7 +159,7 @@ def test_check_mode_judges_and_sends_nothing(local: Local, running: str) -> None
     )
     assert allowed["decision"]["decision"] == "allow" and allowed["changed"] is True and "response" not in allowed
     assert denied["error_code"] == "policy_denied"
-    assert local.qmp(running, command="query-status")["response"]["status"] == "running"
+    assert state_of(running) == "running"
     assert len(log_of(running)) == before + 2
 
 
@@ -180,7 +180,7 @@ def test_a_list_is_judged_before_its_first_command_is_sent(local: Local, running
     assert denied["error_code"] == "policy_denied" and denied["changed"] is False
     assert [record["phase"] for record in denied["audit"]] == ["deny"]
     assert broken["error_code"] == "qmp_error" and len(broken["responses"]) == 1
-    assert local.qmp(running, command="query-status")["response"]["status"] == "running"
+    assert state_of(running) == "running"
 
 
 def test_waiting_for_an_event(local: Local, running: str) -> None:
@@ -213,7 +213,7 @@ def test_the_monitor_is_free_after_a_direct_task_that_failed(local: Local, runni
 
 def test_a_vm_whose_runner_is_gone(local: Local, name: str) -> None:
     """QEMU goes on. ipc says what to do; direct works; stopped and absent leave nothing."""
-    started = local.vm(name, state="running", **NOTHING)
+    started = given(name)
     os.kill(started["vm"]["runner_pid"], signal.SIGKILL)
     unreachable, direct, info = local.run(
         {"maqet_qmp": {"vm": name, "command": "query-status"}},
@@ -231,7 +231,7 @@ def test_a_vm_whose_runner_is_gone(local: Local, name: str) -> None:
 
 def test_no_vm_no_socket(local: Local, name: str, running: str) -> None:
     """Each has its own word."""
-    local.vm(name, state="present", **NOTHING)
+    given(name, state="present")
     missing, stopped, nowhere, both = local.run(
         {"maqet_qmp": {"vm": "nosuchvm", "command": "query-status"}},
         {"maqet_qmp": {"vm": name, "command": "query-status"}},
@@ -297,4 +297,4 @@ def test_names_that_are_none_are_refused_before_any_vm_is_looked_up(local: Local
     denials = log_of(running)[before:]
     assert [record["phase"] for record in denials] == ["deny"] * (len(INJECTIONS) - 1)
     assert not Path(layout().vm("nosuchvm").audit_log).exists()
-    assert local.qmp(running, command="query-status")["response"]["status"] == "running"
+    assert state_of(running) == "running"

@@ -16,7 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import o
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import Folder
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
 
-FORCE = {"force": True, "stop_timeout": 0}
+FORCE: Result = {"force": True, "stop_timeout": 0}
 # Boot sectors. mov dx, 0x505; mov al, 1; out dx, al: the port of QEMU's pvpanic device. mov al, 0xfe; out 0x64, al: the
 # keyboard controller resets the machine. Behind both: hlt in a loop.
 PANIC = b"\xba\x05\x05\xb0\x01\xee\xf4\xeb\xfd"

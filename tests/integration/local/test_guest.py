@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.hosts import play
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
+from ansible_collections.maqet.qemu.tests.hosts import modules, play
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, remove
 
 SECRET = "Tr0ub4dor-and-3"
 CONSENT = {"allow_dangerous": True}
@@ -39,20 +39,13 @@ def wanted() -> Result:
 
 
 @pytest.fixture(scope="module")
-def vm(local: Local, wanted: Result) -> t.Iterator[str]:
+def vm(wanted: Result) -> t.Iterator[str]:
     """A VM whose agent answers, shared by the tests of this file."""
     chosen = f"test-{uuid.uuid4().hex[:8]}"
-    started, ping = local.run(
-        {"maqet_vm": {"name": chosen, "state": "running", **wanted}},
-        {"maqet_guest": {"vm": chosen, "command": "guest-ping", "wait_for_agent": True, "timeout": 120}},
-    )
-    assert not started["failed"] and not ping["failed"], (started, ping)
+    modules.must("maqet_vm", name=chosen, state="running", **wanted)
+    modules.must("maqet_guest", vm=chosen, command="guest-ping", wait_for_agent=True, timeout=120)
     yield chosen
-    gone = local.vm(chosen, state="absent", purge=True, force=True, stop_timeout=0)
-    assert not gone["failed"], gone
-    assert traces(chosen) == []
-    for log in Path(layout().log).glob(f"*{chosen}*"):
-        log.unlink()
+    remove(chosen)
 
 
 def asks(local: Local, vm: str, *tasks: Result, options: t.Sequence[str] = ()) -> list[Result]:

@@ -21,7 +21,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layou
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local
+from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import remove
 
 SECONDS = 60.0
 Arguments = t.Dict[str, t.Any]
@@ -29,13 +30,12 @@ Execute = t.Callable[..., t.Any]
 
 
 @pytest.fixture(scope="module")
-def vm(local: Local) -> t.Iterator[str]:
+def vm() -> t.Iterator[str]:
     """A VM with a screen, which runs."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    started = local.vm(name, state="running", accel="tcg", memory="64", display="headless")
-    assert not started["failed"], started
+    modules.must("maqet_vm", name=name, state="running", accel="tcg", memory="64", display="headless")
     yield name
-    assert not local.vm(name, state="absent", purge=True, force=True, stop_timeout=0)["failed"]
+    remove(name)
 
 
 @pytest.fixture(params=["module", "runner"])

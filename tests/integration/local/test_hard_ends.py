@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
+from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import (
+    NOTHING,
+    Local,
+    Result,
+    given,
+    state_of,
+    traces,
+)
 
 FORCE = {"force": True, "stop_timeout": 1, "timeout": 5}
 
@@ -24,7 +32,7 @@ FORCE = {"force": True, "stop_timeout": 1, "timeout": 5}
 @pytest.mark.parametrize("victim", ["qemu_pid", "runner_pid"])
 def test_a_process_that_hangs_can_be_ended_by_force(local: Local, name: str, victim: str, state: str) -> None:
     """Without force the task says what hangs; with it, the VM is gone, if need be by SIGKILL."""
-    started = local.vm(name, state="running", **NOTHING)
+    started = given(name)
     process = of_pid(started["vm"][victim])
     assert process is not None
     process.kill(signal.SIGSTOP)
@@ -44,7 +52,7 @@ def test_a_process_that_hangs_can_be_ended_by_force(local: Local, name: str, vic
 @pytest.mark.parametrize("loss", ["run folder", "status"])
 def test_a_vm_whose_status_is_lost_is_still_seen(local: Local, name: str, loss: str) -> None:
     """The kernel knows that its QEMU lives: no second one is started, and stopped and absent end it first."""
-    started = local.vm(name, state="running", **NOTHING)
+    started = given(name)
     qemu = of_pid(started["vm"]["qemu_pid"])
     assert qemu is not None
     if loss == "run folder":
@@ -63,7 +71,15 @@ def test_a_change_that_qemu_refuses_leaves_the_guest_running(local: Local, name:
     """It was stopped for the change, so it is started again as it was, and the error says so."""
     started, broken, info = local.run(
         {"maqet_vm": {"name": name, "state": "running", **NOTHING}},
-        {"maqet_vm": {"name": name, "extra_args": ["-device", "nonesuch"], "allow_restart": True, **FORCE}},
+        {
+            "maqet_vm": {
+                "name": name,
+                "extra_args": ["-device", "nonesuch"],
+                "allow_restart": True,
+                **FORCE,
+                "timeout": 60,
+            }
+        },
         {"maqet_vm_info": {"name": name}},
     )
     assert broken["error_code"] == "qemu_failed" and broken["restored"] is True and broken["changed"] is True
@@ -86,7 +102,7 @@ def ask(number: int, **request: t.Any) -> bytes:
 
 def test_a_client_that_reads_nothing_holds_nobody_up(local: Local, name: str) -> None:
     """Neither other clients nor the end of the VM; and its unread answers are bounded."""
-    started = local.vm(name, state="running", **NOTHING)
+    started = given(name)
     runner = of_pid(started["vm"]["runner_pid"])
     assert runner is not None
     schemas = ask(1, op="qmp", commands=[{"execute": "query-qmp-schema"}] * 20)
@@ -105,22 +121,22 @@ def test_a_client_that_reads_nothing_holds_nobody_up(local: Local, name: str) ->
         assert not quit_["failed"] or quit_["error_code"] == "qemu_gone", quit_
         assert runner.wait_gone(30)
     assert traces(name) == []
-    assert local.run({"maqet_vm_info": {"name": name}})[0]["vms"][0]["last_exit"]["status"] == 0
+    assert modules.must("maqet_vm_info", name=name)["vms"][0]["last_exit"]["status"] == 0
 
 
-def test_garbage_on_the_runners_socket(local: Local, running: str) -> None:
+def test_garbage_on_the_runners_socket(running: str) -> None:
     """An answer that says so, and a runner that goes on."""
     for line in (b"garbage\n", b"[]\n", b'{"id": 1}\n', ask(2, op="qmp"), ask(3, op="qmp", commands=[], timeout="x")):
         with connect(running) as client, client.makefile("rb") as answers:
             assert "hello" in json.loads(answers.readline())
             client.sendall(line)
             assert json.loads(answers.readline())["error"]["error_code"] == "invalid_request"
-    assert local.qmp(running, command="query-status")["response"]["status"] == "running"
+    assert state_of(running) == "running"
 
 
 def test_a_runner_that_is_asked_to_end_leaves_its_guest(local: Local, name: str) -> None:
     """SIGTERM, as systemd sends it: QEMU goes on, and a restart gives it a runner again."""
-    started = local.vm(name, state="running", **NOTHING)
+    started = given(name)
     runner = of_pid(started["vm"]["runner_pid"])
     assert runner is not None
     os.kill(runner.pid, signal.SIGTERM)
@@ -132,14 +148,15 @@ def test_a_runner_that_is_asked_to_end_leaves_its_guest(local: Local, name: str)
     assert again["vm"]["runner_pid"] is not None
 
 
-def test_damaged_files_are_errors_in_words(local: Local, name: str) -> None:
+def test_damaged_files_are_errors_in_words(name: str) -> None:
     """A definition that is none, or another VM's, is not guessed at; the other VMs are still listed."""
-    made = local.vm(name, state="present", **NOTHING)
+    made = given(name, state="present")
     path = Path(layout().vm(name).definition)
     good = path.read_text("utf-8")
     for bad in ("{", "null", "[]", good.replace(name, "another"), good.replace(made["vm"]["uuid"], "x; y")):
         path.write_text(bad, "utf-8")
-        refused, listed = local.run({"maqet_vm": {"name": name, "state": "running"}}, {"maqet_vm_info": {}})
+        refused = modules.run_module("maqet_vm", {"name": name, "state": "running"}).result
+        listed = modules.must("maqet_vm_info")
         assert refused["error_code"] == "state_unsafe", (bad, refused)
         assert str(path) in refused["msg"] or "definition" in refused["msg"]
         entry: Result = next(vm for vm in listed["vms"] if vm["name"] == name)

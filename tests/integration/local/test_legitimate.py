@@ -17,9 +17,9 @@ import uuid
 from pathlib import Path
 
 import pytest
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.tests.hosts import modules
 from ansible_collections.maqet.qemu.tests.integration.local.attacks import images
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, traces
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, remove
 
 MODES = ("ipc", "direct")
 POLICY = Path("/etc/maqet/policy.yml")
@@ -76,9 +76,16 @@ class Vm:
         return Path(self.facts["home"], "disks")
 
     def send(self, mode: str, *commands: tuple[str, Result], **options: t.Any) -> list[Result]:
-        """Each as a task, all of which must succeed."""
-        tasks = [
-            {"maqet_qmp": {"vm": self.name, "command": command, "arguments": arguments, "mode": mode, **options}}
+        """Each by a module of its own, which must succeed."""
+        return [
+            modules.must("maqet_qmp", vm=self.name, command=command, arguments=arguments, mode=mode, **options)
+            for command, arguments in commands
+        ]
+
+    def play(self, mode: str, *commands: tuple[str, Result]) -> list[Result]:
+        """Each as a task of one play, for arguments that Ansible might hand on as something else."""
+        tasks: list[Result] = [
+            {"maqet_qmp": {"vm": self.name, "command": command, "arguments": arguments, "mode": mode}}
             for command, arguments in commands
         ]
         results = self.local.run(*tasks)
@@ -115,14 +122,9 @@ def vm(local: Local) -> t.Iterator[Vm]:
         subprocess.run(["ip", "tuntap", "add", tap, "mode", "tap"], check=True)
         stack.callback(subprocess.run, ["ip", "link", "del", tap], check=True)
         stack.enter_context(policy_in_place(_policy(tap, nbd_port, int(migration.getsockname()[1])), name))
-        started = local.vm(name, state="running", **WANTED)
-        assert not started["failed"], started["msg"]
+        started = modules.must("maqet_vm", name=name, state="running", **WANTED)
         yield Vm(local, name, started["vm"], tap, nbd_port, migration)
-        gone = local.vm(name, state="absent", purge=True, force=True, stop_timeout=0)
-        assert not gone.get("failed"), gone
-        assert traces(name) == []
-        for log in Path(layout().log).glob(f"*{name}*"):
-            log.unlink()
+        remove(name)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -162,7 +164,7 @@ def test_harmless_objects_and_questions(vm: Vm, mode: str) -> None:
     bitmaps = [
         {"type": "block-dirty-bitmap-add", "data": {"node": "disk-d0", "name": f"{word}-{mode}"}} for word in ("a", "b")
     ]
-    results = vm.send(
+    results = vm.play(
         mode,
         *objects,
         ("netdev_add", {"type": "user", "id": f"net-{mode}", "restrict": True}),
@@ -205,7 +207,7 @@ def test_a_hostile_header_with_its_names_overruled(vm: Vm, mode: str) -> None:
     image = vm.disks / f"foreign-{mode}.qcow2"
     image.write_bytes(images.qcow2_bytes(backing="/etc/hostname"))
     node = {"driver": "qcow2", "read-only": True, "file": {"driver": "file", "filename": str(image)}}
-    _added, nodes, _gone = vm.send(
+    _added, nodes, _gone = vm.play(
         mode,
         ("blockdev-add", {"node-name": "foreign", "backing": None, **node}),
         ("query-named-block-nodes", {}),
@@ -275,8 +277,7 @@ def test_a_snapshot_and_a_restart(vm: Vm) -> None:
     )
     info = subprocess.run(["qemu-img", "info", "-U", "--output=json", overlay], check=True, stdout=subprocess.PIPE)
     assert json.loads(info.stdout)["backing-filename"] == vm.facts["disks"]["d0"]
-    again = vm.local.vm(vm.name, state="restarted", force=True, stop_timeout=0)
-    assert not again["failed"], again["msg"]
+    modules.must("maqet_vm", name=vm.name, state="restarted", force=True, stop_timeout=0)
 
 
 def test_a_migration_target_that_the_policy_names(vm: Vm) -> None:
@@ -293,4 +294,4 @@ def test_a_migration_target_that_the_policy_names(vm: Vm) -> None:
     vm.send("ipc", ("migrate", {"uri": f"tcp:127.0.0.1:{vm.migration.getsockname()[1]}"}))
     taker.join()
     assert got == [b"QEVM"]
-    assert os.path.exists(f"/proc/{vm.local.vm(vm.name)['vm']['qemu_pid']}")
+    assert os.path.exists(f"/proc/{modules.must('maqet_vm', name=vm.name)['vm']['qemu_pid']}")

@@ -4,18 +4,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
+from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import (
+    NOTHING,
+    Local,
+    Result,
+    given,
+    remove,
+    traces,
+)
 
 # Holds a VM's lock until its stdin ends.
 HOLDER = """
@@ -75,13 +83,14 @@ def test_two_tasks_that_start_the_same_vm(local: Local, name: str) -> None:
     assert len({result["vm"]["qemu_pid"] for result in results}) == 1
 
 
-def test_ten_tasks_at_once_on_one_vm(local: Local, running: str) -> None:
+def test_ten_tasks_at_once_on_one_vm(running: str) -> None:
     """In both modes side by side: all are answered, and the chain has them all."""
     path = layout().vm(running).audit_log
     before = len(read(path))
 
     def ask(number: int) -> Result:
-        return local.qmp(running, command="query-status", mode="direct" if number % 5 == 0 else "ipc")
+        mode = "direct" if number % 5 == 0 else "ipc"
+        return modules.must("maqet_qmp", vm=running, command="query-status", mode=mode)
 
     with ThreadPoolExecutor(10) as pool:
         results = list(pool.map(ask, range(10)))
@@ -91,25 +100,15 @@ def test_ten_tasks_at_once_on_one_vm(local: Local, running: str) -> None:
     assert len(read(path)) == before + 20
 
 
-def test_twenty_vms_one_after_another(local: Local) -> None:
+def test_twenty_vms_one_after_another() -> None:
     """Started, listed, ended; nothing left behind."""
     names = [f"test-many-{number}" for number in range(20)]
-    each: dict[str, t.Any] = {"state": "running", **NOTHING}
-    started = local.run(*({"maqet_vm": {"name": name, **each}} for name in names), {"maqet_vm_info": {}})
-    try:
-        assert not any(result["failed"] for result in started)
-        listed = {vm["name"]: vm["status"] for vm in started[-1]["vms"]}
-        assert [listed.get(name) for name in names] == ["running"] * 20
-    finally:
-        ended = local.run(
-            *({"maqet_vm": {"name": name, "state": "absent", "force": True, "stop_timeout": 0}} for name in names)
-        )
+    with contextlib.ExitStack() as stack:
         for name in names:
-            for log in (layout().vm(name).audit_log,):
-                if os.path.exists(log):
-                    os.unlink(log)
-    assert not any(result["failed"] for result in ended)
-    assert [trace for name in names for trace in traces(name)] == []
+            stack.callback(remove, name)
+            given(name)
+        listed = {vm["name"]: vm["status"] for vm in modules.must("maqet_vm_info")["vms"]}
+        assert [listed.get(name) for name in names] == ["running"] * 20
 
 
 def test_our_own_lock_excludes_itself(name: str) -> None:
@@ -122,7 +121,7 @@ def test_our_own_lock_excludes_itself(name: str) -> None:
 
 def test_a_runner_and_qemu_that_were_both_killed(local: Local, name: str) -> None:
     """A power cut in small: the next task finds no stale pid and starts the VM again."""
-    first = local.vm(name, state="running", **NOTHING)
+    first = given(name)
     for process in ("runner_pid", "qemu_pid"):
         os.kill(first["vm"][process], signal.SIGKILL)
     info, again = local.run({"maqet_vm_info": {"name": name}}, {"maqet_vm": {"name": name, "state": "running"}})
@@ -131,10 +130,10 @@ def test_a_runner_and_qemu_that_were_both_killed(local: Local, name: str) -> Non
     assert again["vm"]["status"] == "running"
 
 
-def test_qemu_alone_is_killed(local: Local, name: str) -> None:
+def test_qemu_alone_is_killed(name: str) -> None:
     """Its runner ends with it and says how it ended."""
-    first = local.vm(name, state="running", **NOTHING)
+    first = given(name)
     os.kill(first["vm"]["qemu_pid"], signal.SIGKILL)
-    info = local.run({"maqet_vm_info": {"name": name}})[0]["vms"][0]
+    info = modules.must("maqet_vm_info", name=name)["vms"][0]
     assert info["status"] == "stopped" and info["last_exit"]["status"] == -9
     assert traces(name) == []

@@ -19,7 +19,7 @@ from pathlib import Path
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.tests.hosts import play
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, given, state_of
 
 SYSLOG = "/dev/log"
 
@@ -209,7 +209,7 @@ def files_of(name: str) -> dict[str, str]:
 
 def test_no_secret_is_left_anywhere(local: Local, name: str, tmp_path: Path) -> None:
     """A whole play with all secret-bearing commands, allowed and refused, and then every channel there is."""
-    assert not local.vm(name, state="running", accel="tcg", memory="64").get("failed")
+    given(name)
     secrets, control = Secrets(), f"control{uuid.uuid4().hex}"
     listed = tasks(name, secrets, control)
     folders = {key: tmp_path / key for key in ("async", "tmp")}
@@ -257,4 +257,4 @@ def test_no_secret_is_left_anywhere(local: Local, name: str, tmp_path: Path) -> 
     assert name in channels[layout().vm(name).runner_log]
     assert verify(log).ok
     assert {record["op"] for record in read(log) if record["phase"] == "deny"} >= {"set_pasword", "migrate"}
-    assert local.qmp(name, command="query-status")["response"]["status"] == "running"
+    assert state_of(name) == "running"

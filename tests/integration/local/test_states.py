@@ -7,8 +7,8 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.tests.hosts import modules
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
 
 FORCED = {"force": True, "stop_timeout": 0}
@@ -23,11 +23,9 @@ def kinds(result: Result) -> list[str]:
 def thrice(local: Local, name: str, **wanted: t.Any) -> tuple[Result, Result]:
     """A task in check mode, for real, and again: the first tells the truth and changes nothing, the last nothing."""
     task = {"maqet_vm": {"name": name, **wanted}, "diff": True}
-    before = local.run({"maqet_vm_info": {"name": name}})[0]["vms"]
-    announced, unchanged, done, again = local.run(
-        {**task, "check_mode": True}, {"maqet_vm_info": {"name": name}}, task, task
-    )
-    assert [vm["status"] for vm in unchanged["vms"]] == [vm["status"] for vm in before]
+    info: Result = {"maqet_vm_info": {"name": name}}
+    before, announced, unchanged, done, again = local.run(info, {**task, "check_mode": True}, info, task, task)
+    assert [vm["status"] for vm in unchanged["vms"]] == [vm["status"] for vm in before["vms"]]
     assert kinds(announced) == kinds(done)
     assert announced["diff"] == done["diff"]
     assert announced["changed"] == done["changed"] == bool(kinds(done))
@@ -90,15 +88,15 @@ def test_a_change_that_needs_a_restart_needs_consent(local: Local, name: str) ->
     assert asked["vms"][0]["qemu_pid"] == started["vm"]["qemu_pid"]
     assert asked["vms"][0]["definition"]["memory"] == 64
     assert kinds(allowed) == ["stop", "redefine", "start", "resume"]
-    memory = local.qmp(name, command="query-memory-size-summary")["response"]
+    memory = modules.must("maqet_qmp", vm=name, command="query-memory-size-summary")["response"]
     assert memory["base-memory"] == 96 * 1024 * 1024
 
 
-@pytest.mark.parametrize("state", ["stopped", "paused", "restarted"])
-def test_a_vm_that_nobody_defined_is_not_made_by_mistake(local: Local, state: str) -> None:
+def test_a_vm_that_nobody_defined_is_not_made_by_mistake(local: Local) -> None:
     """A misspelt name in such a task is an error, not a new VM."""
-    result = local.vm("nosuchvm", state=state)
-    assert result["error_code"] == "vm_not_found"
+    states = ("stopped", "paused", "restarted")
+    results = local.run(*({"maqet_vm": {"name": "nosuchvm", "state": state}} for state in states))
+    assert [result.get("error_code") for result in results] == ["vm_not_found"] * 3
     assert not Path(layout().vms, "nosuchvm").exists()
 
 

@@ -18,7 +18,8 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host import identity
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result
+from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Result, given, remove
 
 READY = [{"serial": "maqet guest ready.*\n"}]
 DISK = [{"name": "root", "size": "4M"}]
@@ -50,17 +51,16 @@ def image(path: Path, fmt: str = "raw", base: Path | None = None) -> Path:
 
 
 @pytest.fixture
-def other(local: Local) -> t.Iterator[str]:
+def other() -> t.Iterator[str]:
     """A second VM."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     yield name
-    assert not local.vm(name, state="absent", purge=True, force=True, stop_timeout=0)["failed"]
+    remove(name)
 
 
-def test_what_qemu_may(local: Local, name: str) -> None:
+def test_what_qemu_may(name: str) -> None:
     """No root, no capabilities, no groups, no new privileges, a filter of system calls, no core file."""
-    started = local.vm(name, state="running", **NOTHING, disks=DISK)
-    assert not started["failed"], started
+    started = given(name, disks=DISK)
     uid, pid = started["vm"]["qemu_uid"], started["vm"]["qemu_pid"]
     assert identity.is_vms(uid)
     found = status(pid)
@@ -81,10 +81,9 @@ def test_what_qemu_may(local: Local, name: str) -> None:
     assert {entry.partition(b"=")[0] for entry in environment if entry} <= {b"PATH", b"LANG", b"HOME"}
 
 
-def test_whose_the_files_are(local: Local, name: str) -> None:
+def test_whose_the_files_are(name: str) -> None:
     """The user stays with the VM."""
-    started = local.vm(name, state="running", **NOTHING, disks=DISK, display="vnc")
-    assert not started["failed"], started
+    started = given(name, disks=DISK, display="vnc")
     uid = started["vm"]["qemu_uid"]
     where = paths(name)
     assert modes(where.home) == (0, uid, 0o710)
@@ -96,7 +95,7 @@ def test_whose_the_files_are(local: Local, name: str) -> None:
         screen.connect(where.vnc_socket)
         assert screen.recv(4) == b"RFB "
     assert modes(os.path.dirname(where.vnc_socket)) == (uid, uid, 0o700)
-    again = local.vm(name, state="restarted", force=True, stop_timeout=0)
+    again = given(name, state="restarted", force=True, stop_timeout=0)
     assert again["vm"]["qemu_uid"] == uid
 
 
@@ -106,8 +105,8 @@ def as_user(uid: int, *words: str) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
-def test_two_vms_are_strangers(local: Local, name: str, other: str) -> None:
-    first, second = (local.vm(one, state="running", **NOTHING, disks=DISK)["vm"] for one in (name, other))
+def test_two_vms_are_strangers(name: str, other: str) -> None:
+    first, second = (given(one, disks=DISK)["vm"] for one in (name, other))
     uid = second["qemu_uid"]
     assert uid != first["qemu_uid"]
     code, words = as_user(uid, "cat", second["disks"]["root"])
@@ -129,7 +128,7 @@ def test_two_vms_are_strangers(local: Local, name: str, other: str) -> None:
     assert code != 0, words
 
 
-def test_images_that_only_root_may_use(local: Local, name: str, tmp_path: Path) -> None:
+def test_images_that_only_root_may_use(name: str, tmp_path: Path) -> None:
     """Written, read, and below an overlay two deep: all handed over open, none changes its owner."""
     lowest = image(tmp_path / "lowest.qcow2", "qcow2")
     base = image(tmp_path / "base.qcow2", "qcow2", lowest)
@@ -140,8 +139,7 @@ def test_images_that_only_root_may_use(local: Local, name: str, tmp_path: Path) 
         {"name": "link", "path": str(tmp_path / "lv"), "format": "raw"},
         {"name": "cd", "path": str(readonly), "format": "raw", "readonly": True},
     ]
-    started = local.vm(name, state="running", **NOTHING, disks=disks)
-    assert not started["failed"], started
+    started = given(name, disks=disks)
     pid = started["vm"]["qemu_pid"]
     opened = {os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")}
     assert {str(file) for file in (lowest, base, disk, readonly)} <= opened
@@ -155,17 +153,16 @@ def test_images_that_only_root_may_use(local: Local, name: str, tmp_path: Path) 
             monitor.execute("human-monitor-command", {"command-line": line})
     for file in (lowest, base, disk, readonly):
         assert modes(file) == (0, 0, 0o600)
-    assert not local.vm(name, state="stopped", force=True, stop_timeout=0)["failed"]
+    given(name, state="stopped", force=True, stop_timeout=0)
     assert disk.read_bytes()[:512] == b"\7" * 512
     bigger = [{**disks[0], "size": "8M"}, *disks[1:]]
-    grown = local.vm(name, state="running", disks=bigger)
-    assert not grown["failed"], grown
+    given(name, disks=bigger)
 
 
-def test_a_snapshot_of_an_image_that_is_roots(local: Local, name: str, tmp_path: Path) -> None:
+def test_a_snapshot_of_an_image_that_is_roots(name: str, tmp_path: Path) -> None:
     """QEMU opens its former top again, for reading only: also one that it knows by number."""
     disk = image(tmp_path / "disk.qcow2", "qcow2")
-    started = local.vm(name, state="running", **NOTHING, disks=[{"name": "root", "path": str(disk)}])
+    started = given(name, disks=[{"name": "root", "path": str(disk)}])
     top = Path(paths(name).output, "top.qcow2")
     image_of = started["vm"]["qemu_uid"]
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(top), "3M"], check=True)
@@ -178,7 +175,7 @@ def test_a_snapshot_of_an_image_that_is_roots(local: Local, name: str, tmp_path:
     assert nodes["disk-root"]["ro"] is True and nodes["disk-root-file"]["file"].startswith("/dev/fdset/")
 
 
-def test_a_block_device(local: Local, name: str, tmp_path: Path) -> None:
+def test_a_block_device(name: str, tmp_path: Path) -> None:
     """It is handed over like any other file that is not QEMU's."""
     file = image(tmp_path / "disk.raw")
     setup = subprocess.run(["losetup", "--find", "--show", str(file)], capture_output=True, text=True, check=False)
@@ -187,26 +184,24 @@ def test_a_block_device(local: Local, name: str, tmp_path: Path) -> None:
     device = setup.stdout.strip()
     try:
         disks = [{"name": "root", "path": device, "format": "raw"}]
-        started = local.vm(name, state="running", **NOTHING, disks=disks)
-        assert not started["failed"], started
-        assert not local.vm(name, state="stopped", force=True, stop_timeout=0)["failed"]
+        given(name, disks=disks)
+        given(name, state="stopped", force=True, stop_timeout=0)
     finally:
         subprocess.run(["losetup", "--detach", device], check=True)
 
 
-def test_a_kernel_that_is_roots_alone(local: Local, name: str, guest: Result, tmp_path: Path) -> None:
+def test_a_kernel_that_is_roots_alone(name: str, guest: Result, tmp_path: Path) -> None:
     """As Ubuntu has them: the guest boots all the same."""
     closed = dict(guest)
     for option in ("kernel", "initrd"):
         closed[option] = str(shutil.copy(guest[option], tmp_path / option))
         os.chmod(closed[option], 0o600)
-    started = local.vm(name, state="running", **closed, wait_for=READY)
-    assert not started["failed"], started
+    given(name, **closed, wait_for=READY)
 
 
-def test_a_vm_from_before(local: Local, name: str) -> None:
+def test_a_vm_from_before(name: str) -> None:
     """All that it has is root's, as it was when QEMU was root."""
-    assert not local.vm(name, state="present", **NOTHING, disks=DISK)["failed"]
+    given(name, state="present", disks=DISK)
     where = paths(name)
     os.makedirs(where.output, exist_ok=True)
     for folder in (where.home, where.disks, where.output):
@@ -214,35 +209,34 @@ def test_a_vm_from_before(local: Local, name: str) -> None:
         os.chmod(folder, 0o700)
     old = Path(where.output, "old-dump")
     old.write_text("x", "utf-8")
-    started = local.vm(name, state="running")
-    assert not started["failed"], started
+    started = given(name)
     assert modes(started["vm"]["disks"]["root"])[0] == modes(where.output)[0] == started["vm"]["qemu_uid"]
     assert old.read_text("utf-8") == "x"
 
 
 @pytest.mark.parametrize("kind", ["link", "name"])
-def test_what_a_taken_over_qemu_may_have_left(local: Local, name: str, tmp_path: Path, kind: str) -> None:
+def test_what_a_taken_over_qemu_may_have_left(name: str, tmp_path: Path, kind: str) -> None:
     """A link in the place of its image leads neither a start nor a change to another file of the host."""
     raw = [{"name": "root", "size": "1M", "format": "raw"}]
-    assert not local.vm(name, state="present", **NOTHING, disks=raw)["failed"]
+    given(name, state="present", disks=raw)
     victim = Path(paths(name).home, "last-exit.json")
     victim.write_text("root's", "utf-8")
     file, trap = Path(paths(name).disks, "root.raw"), Path(paths(name).disks, "more.raw.new")
     file.unlink()
     (file.symlink_to if kind == "link" else file.hardlink_to)(victim)
-    started = local.vm(name, state="running")
+    started = modules.run_module("maqet_vm", {"name": name, "state": "running"}).result
     assert started["failed"] and started["error_code"] == "state_unsafe", started
-    grown = local.vm(name, state="present", disks=[{**raw[0], "size": "8M"}])
+    grown = modules.run_module("maqet_vm", {"name": name, "disks": [{**raw[0], "size": "8M"}]}).result
     assert grown["failed"] and "is a link, or a file that has other names too" in grown["msg"], grown
     trap.symlink_to(victim)
-    made = local.vm(name, state="present", disks=[*raw, {"name": "more", "size": "1M", "format": "raw"}])
-    assert not made["failed"], made
+    given(name, state="present", disks=[*raw, {"name": "more", "size": "1M", "format": "raw"}])
     assert modes(victim) == (0, 0, 0o644) or modes(victim)[0] == 0
     assert victim.read_text("utf-8") == "root's"
     file.unlink()
 
 
-def test_a_port_that_only_root_may_listen_on(local: Local, name: str) -> None:
+def test_a_port_that_only_root_may_listen_on(name: str) -> None:
     network = [{"type": "user", "hostfwd": [{"host_port": 81, "guest_port": 80}]}]
-    refused = local.vm(name, state="running", **NOTHING, networks=network)
+    wanted = {"name": name, "state": "running", **NOTHING, "networks": network}
+    refused = modules.run_module("maqet_vm", wanted).result
     assert refused["error_code"] == "invalid_option" and "only root may listen" in refused["msg"]

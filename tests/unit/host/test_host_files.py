@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -16,19 +17,24 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk() -> t.Iterator[None]:
-    """No file may grow beyond 4096 bytes (setrlimit(2)): a longer write really fails half-way."""
+    """No file may grow beyond 4096 bytes (setrlimit(2)): a longer write really fails half-way.
+
+    That holds for pytest's own output, too, where it is a file, so that this is no fixture.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_content(tmp_path: pathlib.Path, small_disk: None) -> None:
+def test_a_write_that_fails_half_way_leaves_the_old_content(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(OSError, match="File too large"):
+    with small_disk(), pytest.raises(OSError, match="File too large"):
         files.write_atomic(str(path), b"x" * 100_000)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]

@@ -4,45 +4,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 import pathlib
-import subprocess
-import sys
 import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.tests.hosts import modules
 
-# ansible-core 2.19 and later ask in which profile the arguments are written; 2.18 does not look. From 2.21 on the
-# options are repeated in the result only if the controller asks for that.
-DRIVER = """
-import importlib, json, os, sys
-from ansible.module_utils import basic
-from ansible.module_utils.common.parameters import PASS_VARS
-from ansible_collections.maqet.qemu.plugins.module_utils.host import paths
-where = paths.Layout(*(os.path.join(sys.argv[2], name) for name in "srl"), "user")
-paths.layout = lambda: where
-given = json.load(sys.stdin)
-if "inject_invocation" in PASS_VARS:
-    given["ANSIBLE_MODULE_ARGS"]["_ansible_inject_invocation"] = True
-basic._ANSIBLE_ARGS = json.dumps(given).encode()
-basic._ANSIBLE_PROFILE = "legacy"
-importlib.import_module("ansible_collections.maqet.qemu.plugins.modules." + sys.argv[1]).main()
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What came of a module: all that it printed, and the result in it."""
-
-    words: str
-    status: int
-
-    @property
-    def result(self) -> dict[str, t.Any]:
-        return dict(json.loads(self.words))
+Run = modules.Run
 
 
 class Host:
@@ -50,21 +19,12 @@ class Host:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        self.where = Layout(str(folder / "s"), str(folder / "r"), str(folder / "l"), "user")
+        self._where = (*(str(folder / name) for name in "srl"), "user")
+        self.where = Layout(*self._where)
 
     def run(self, module: str, check: bool = False, **options: t.Any) -> Run:
         """Run a module; it never prints anything but its result, whatever happens."""
-        arguments = {**options, "_ansible_check_mode": check, "_ansible_no_log": True}  # nothing in this host's syslog
-        done = subprocess.run(
-            [sys.executable, "-c", DRIVER, module, str(self.folder)],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        assert "Traceback" not in done.stderr + done.stdout, done.stderr
-        return Run(done.stdout + done.stderr, done.returncode)
+        return modules.run_module(module, options, self._where, check)
 
     def files(self) -> list[str]:
         """All that is on the host."""

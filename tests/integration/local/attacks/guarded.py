@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
+from ansible_collections.maqet.qemu.tests.hosts import modules
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.picture import (
     children,
     differences,
@@ -73,14 +74,11 @@ class Target:
         return {"name": attack.name, "maqet_qmp": options}
 
     def listed(self, steps: t.Sequence[tuple[Attack, Step]], mode: str, consent: bool) -> Result:
-        """Many steps as one task, which is refused as a whole with a record for each."""
+        """The options of many steps as one task, which is refused as a whole with a record for each."""
         commands = [
             {"command": step.command, "arguments": self.place_of(attack).fill(step.arguments)} for attack, step in steps
         ]
-        return {
-            "name": f"{steps[0][0].name} to {steps[-1][0].name}",
-            "maqet_qmp": {"vm": self.name, "commands": commands, "mode": mode, "allow_dangerous": consent},
-        }
+        return {"vm": self.name, "commands": commands, "mode": mode, "allow_dangerous": consent}
 
     def look(self) -> dict[str, t.Any]:
         """All that no attack may change."""
@@ -101,7 +99,7 @@ class Target:
             for what in ("children", "sockets")
             if before[what] != after[what]
         ]
-        alive = self.local.vm(self.name)["vm"]
+        alive = modules.must("maqet_vm", name=self.name)["vm"]
         if alive["qemu_pid"] != self.facts["qemu_pid"] or alive["status"] != "running":
             found.append(f"QEMU {self.facts['qemu_pid']} is now {alive['qemu_pid']}, {alive['status']}")
         report = verify(self.log)
@@ -142,12 +140,15 @@ def in_turn(target: Target, attacks: t.Sequence[Attack], mode: str, consent: boo
 
 
 def at_once(target: Target, attacks: t.Sequence[Attack], mode: str, consent: bool) -> list[str]:
-    """The denied steps in lists, of which not one command may be sent; complaints."""
+    """The denied steps in lists, of which not one command may be sent; complaints.
+
+    The module is given them as they are: a play adds nothing to an attack, and the proofs go through one in turn.
+    """
     steps = [(a, s) for a in attacks for s in a.denied if not (consent and s.consent)]
     parts = [steps[start : start + _AT_ONCE] for start in range(0, len(steps), _AT_ONCE)]
-    results = target.local.run(*(target.listed(part, mode, consent) for part in parts))
     found: list[str] = []
-    for part, result in zip(parts, results):
+    for part in parts:
+        result = modules.run_module("maqet_qmp", target.listed(part, mode, consent)).result
         denied = [record["op"] for record in result.get("audit", []) if record["phase"] == "deny"]
         if denied != [step.command for _attack, step in part]:
             found += _let_through(target, part, mode, consent) or [f"{result.get('msg')}: records of {denied}"]

@@ -13,11 +13,11 @@ import uuid
 from pathlib import Path
 
 import pytest
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.tests.hosts import modules
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.bare import place_at
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.every import ATTACKS, FURTHER, PROOFS
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.guarded import WANTED, Target, at_once, in_turn
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, traces
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, remove
 
 MODES = ("ipc", "direct")
 #: What needs a step that is allowed, so that it cannot stand in a list that is refused as a whole.
@@ -30,9 +30,7 @@ def target(
 ) -> t.Iterator[tuple[Target, str]]:
     """A running VM for each mode, with everything prepared that the attacks need."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    started = local.vm(name, state="running", **WANTED)
-    assert not started["failed"], started["msg"]
-    facts = started["vm"]
+    facts = modules.must("maqet_vm", name=name, state="running", **WANTED)["vm"]
     root = Path("/var/tmp", f"mq-{name}")  # where others may enter, unlike pytest's folders
     place = place_at(root, Path(facts["home"]), Path(facts["output"]))
     aim = Target(local, name, facts, place)
@@ -42,12 +40,7 @@ def target(
         end()
     shutil.rmtree(root)
     shutil.rmtree(place.run)
-    gone = local.vm(name, state="absent", purge=True, force=True, stop_timeout=0)
-    assert not gone.get("failed"), gone
-    shutil.rmtree(facts["home"], ignore_errors=True)  # our own links and pipes
-    assert traces(name) == []
-    for log in Path(layout().log).glob(f"*{name}*"):
-        log.unlink()
+    remove(name, rubbish=True)
 
 
 def complain(problems: list[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import state_of
 
 _SECONDS = 20.0
 
@@ -32,7 +32,7 @@ def qmp(commands: str, more: str = "") -> bytes:
     return f'{{"id":1,"op":"qmp","commands":[{commands}]{more}}}'.encode()
 
 
-def test_what_is_no_request_is_none(local: Local, running: str) -> None:
+def test_what_is_no_request_is_none(running: str) -> None:
     """Several objects a line, single quotes, arrays, QEMU's own words: an error each, and nothing is sent."""
     before = len(read(layout().vm(running).audit_log))
     for line in (
@@ -51,10 +51,10 @@ def test_what_is_no_request_is_none(local: Local, running: str) -> None:
         assert not any("result" in answer for answer in answers), (line, answers)
     after = read(layout().vm(running).audit_log)[before:]
     assert {record["phase"] for record in after} <= {"deny"}
-    assert local.qmp(running, command="query-status")["response"]["status"] == "running"
+    assert state_of(running) == "running"
 
 
-def test_what_is_said_twice_is_judged_as_it_is_sent(local: Local, running: str, tmp_path: Path) -> None:
+def test_what_is_said_twice_is_judged_as_it_is_sent(running: str, tmp_path: Path) -> None:
     """Of a name that stands twice, guard and QEMU see the same one, whichever that is."""
     outside = tmp_path / "outside.bin"
     inside = '"filename":"twice.bin"'
@@ -72,4 +72,4 @@ def test_what_is_said_twice_is_judged_as_it_is_sent(local: Local, running: str, 
     sent = [record["op"] for record in records if record["phase"] == "intent"]
     assert "human-monitor-command" not in sent and "inject-nmi" not in sent
     assert verify(layout().vm(running).audit_log).ok
-    assert local.qmp(running, command="query-status")["response"]["status"] == "running"
+    assert state_of(running) == "running"

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A module as Ansible runs it, in a process of its own, without an Ansible that sends it.
+
+For what a test needs before and after what it is about: a controller and the archive that it makes of a module take
+ten times as long as the module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import typing as t
+
+# ansible-core 2.19 and later ask in which profile the arguments are written; 2.18 does not look. From 2.21 on the
+# options are repeated in the result only if the controller asks for that.
+_DRIVER = """
+import importlib, json, os, sys
+from ansible.module_utils import basic
+from ansible.module_utils.common.parameters import PASS_VARS
+from ansible_collections.maqet.qemu.plugins.module_utils.host import paths
+if sys.argv[2:]:
+    where = paths.Layout(*sys.argv[2:])
+    paths.layout = lambda: where
+given = json.load(sys.stdin)
+if "inject_invocation" in PASS_VARS:
+    given["ANSIBLE_MODULE_ARGS"]["_ansible_inject_invocation"] = True
+basic._ANSIBLE_ARGS = json.dumps(given).encode()
+basic._ANSIBLE_PROFILE = "legacy"
+importlib.import_module("ansible_collections.maqet.qemu.plugins.modules." + sys.argv[1]).main()
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of a module: all that it printed, and the result in it."""
+
+    words: str
+    status: int
+
+    @property
+    def result(self) -> dict[str, t.Any]:
+        return dict(json.loads(self.words))
+
+
+def run_module(module: str, options: dict[str, t.Any], where: t.Sequence[str] = (), check: bool = False) -> Run:
+    """Run a module on this machine; it never prints anything but its result, whatever happens.
+
+    ``where`` are the values of a :class:`Layout`, in place of this machine's.
+    """
+    arguments = {**options, "_ansible_check_mode": check, "_ansible_no_log": True}  # nothing in this host's syslog
+    done = subprocess.run(
+        [sys.executable, "-c", _DRIVER, module, *where],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return Run(done.stdout + done.stderr, done.returncode)
+
+
+def must(module: str, **options: t.Any) -> dict[str, t.Any]:
+    """The result of a module that has to succeed."""
+    run = run_module(module, options)
+    assert run.status == 0, run.words
+    return run.result
