@@ -113,7 +113,11 @@ class Keeper:
                 raise _not_running(self._paths.name, "")
             return await self._start(definition, resume="start of the host")  # or of the unit by hand
         if known.get("phase") == "waiting":
-            return await self._again(known, float(known.get("pause") or 0))
+            try:
+                return await self._again(known, float(known.get("pause") or 0))
+            except (MaqetError, OSError) as error:
+                log.error("%s", error)
+                return await self._after(known, _not_come_up(error), 0.0)
         if known.get("phase") != "ready":
             raise MaqetError("The start of this VM was broken off before it was ready.", "runner_failed")
         events = EventFile(self._paths.events).load()
@@ -238,8 +242,7 @@ class Keeper:
                 return await self._again(facts, decision.pause)
             except (MaqetError, OSError) as error:  # it did not come up: the next attempt, or the end of them
                 log.error("%s", error)
-                status = error.details.get("qemu_status") if isinstance(error, MaqetError) else None
-                end, uptime = ending.explain(status or 1, [], str(error)), 0.0
+                end, uptime = _not_come_up(error), 0.0
 
     async def _again(self, facts: t.Mapping[str, t.Any], pause: float) -> t.Optional[Desk]:
         """Wait, and start it again; None if we were asked to end meanwhile."""
@@ -309,6 +312,12 @@ async def first(*waits: t.Awaitable[t.Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _not_come_up(error: t.Union[MaqetError, OSError]) -> Ending:
+    """A start that failed, as the end of what it was to start."""
+    status = error.details.get("qemu_status") if isinstance(error, MaqetError) else None
+    return ending.explain(status or 1, [], str(error))
 
 
 def _not_running(name: str, why: str) -> MaqetError:
