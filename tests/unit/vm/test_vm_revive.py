@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import threading
+import time
 import typing as t
 
 import pytest
@@ -13,10 +16,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import starting
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import Start
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import Unread
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient, Unread
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import revive as room
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking, revive
-from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE
+from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, FakeServer, runner
 from ansible_collections.maqet.qemu.tests.unit.vm.world import FakeVm
 
 
@@ -140,3 +143,52 @@ def test_none_for_what_does_not_run(vm: FakeVm, started: Started, name: str, cod
         revive(vm.where, name, PATIENCE)
     assert caught.value.error_code == code
     assert started.starts == [] and not os.path.exists(vm.where.run), "and no folder is made for it"
+
+
+class Late(FakeServer):
+    side_by_side = True
+
+
+def test_a_runner_that_does_not_listen_yet_is_waited_for(vm: FakeVm, started: Started) -> None:
+    """systemd has started it: it lives, and is still taking QEMU over."""
+    vm.start()
+    vm.hang_up()
+    os.unlink(vm.paths.runner_socket)
+
+    def ask() -> t.Any:
+        with RunnerClient(vm.paths.runner_socket, "web", PATIENCE) as client:
+            return client.request("status")
+
+    with contextlib.ExitStack() as stack:
+        answer = runner(lambda message: [{"id": message["id"], "result": {"late": True}}])
+        later = threading.Timer(0.5, lambda: stack.enter_context(Late(vm.paths.runner_socket, answer)))
+        later.start()
+        stack.callback(later.join)
+        assert asking(vm.where, "web", PATIENCE, ask) == {"late": True}
+    assert started.starts == []
+
+
+def test_a_runner_that_ends_before_it_listens_gets_a_successor(vm: FakeVm, started: Started) -> None:
+    vm.start()
+    vm.hang_up()
+    os.unlink(vm.paths.runner_socket)
+    assert vm.runner is not None
+    later = threading.Timer(0.3, vm.runner.kill)
+    later.start()
+    ask = Asked(unread(), unread())
+    assert asking(vm.where, "web", PATIENCE, ask) == "answer"
+    later.join()
+    assert len(started.starts) == 1
+
+
+def test_a_runner_that_never_listens(vm: FakeVm, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_LISTENING", 0.2)
+    vm.start()
+    vm.hang_up()
+    os.unlink(vm.paths.runner_socket)
+    ask = Asked(*(unread() for _number in range(99)))
+    begun = time.monotonic()
+    with pytest.raises(Unread):
+        asking(vm.where, "web", PATIENCE, ask)
+    assert time.monotonic() - begun < PATIENCE / 2
+    assert started.starts == []

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import processes
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import waiting
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import revive, waiting
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Message
 from ansible_collections.maqet.qemu.tests.unit.vm.world import FakeVm
@@ -136,7 +136,8 @@ def test_an_event_that_does_not_come(vm: FakeVm) -> None:
 
 
 @pytest.mark.parametrize(("dies", "code"), [(True, "vm_exited"), (False, "runner_unreachable")])
-def test_the_runner_goes_while_we_wait(vm: FakeVm, dies: bool, code: str) -> None:
+def test_the_runner_goes_while_we_wait(vm: FakeVm, monkeypatch: pytest.MonkeyPatch, dies: bool, code: str) -> None:
+    monkeypatch.setattr(revive, "_LISTENING", 0.3)
     vm.start()
     with contextlib.closing(Watch(vm.where, "web", vm.actual(), [STOP], PATIENCE)) as watch:
 
