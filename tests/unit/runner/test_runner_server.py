@@ -20,6 +20,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmI
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import bounds
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import server as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
@@ -438,13 +439,14 @@ def test_a_request_of_17_mb(world: World) -> None:
 
 
 def test_a_line_without_end_costs_only_its_sender(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_REQUEST", 100_000)
+    monkeypatch.setattr(bounds, "MAX_REQUEST", 100_000)
 
     async def scenario() -> None:
         greedy, other = await world.talk(), await world.talk()
         with contextlib.suppress(ConnectionError):
             await greedy.say(b"x" * 1_000_000)
-            assert await greedy.reader.read() == b""
+            said = json.loads(await greedy.reader.read())
+            assert (said["id"], said["error"]["error_code"]) == (None, "invalid_request")
         assert (await other.ask({"id": 1, "op": "status"}))["id"] == 1
 
     world.run(scenario)
