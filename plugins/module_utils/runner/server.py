@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import os
 import socket
+import stat
 import struct
 import typing as t
 
@@ -33,6 +34,8 @@ _GOODBYE = 3.0
 _MAX_BEHIND = MAX_LINE
 # Clients that have connected and are not accepted yet; to one more the kernel says EAGAIN. It allows 4096 itself.
 _BACKLOG = 4096
+# New clients that are let in before the others are served again.
+_AT_ONCE = 4
 # Events that one client may choose by name, the length of a name, and the bytes of a request's id.
 _MAX_NAMES, _MAX_NAME, _MAX_ID = 1000, 256, 1024
 # Linux's number on the architectures that we run on; Python's socket module has no name for it.
@@ -84,7 +87,10 @@ class Server:
     async def listen(self, path: str) -> None:
         """Open the socket; the umask of the runner keeps others out until its mode lets them in."""
         give_memory_back()
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=SHORT, backlog=_BACKLOG)
+        listening = _bound(path)
+        # For asyncio the backlog is also how many it accepts before it serves anybody: those who are in come first.
+        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=SHORT, backlog=_AT_ONCE)
+        listening.listen(_BACKLOG)
         os.chmod(path, self._mode)
 
     async def close(self) -> None:
@@ -177,7 +183,7 @@ class _Conversation:
         self._house.requests.discard(task)
         self._free.release()
 
-    async def _answer(self, lines: list[bytes]) -> None:
+    async def _answer(self, lines: list[t.Union[bytes, bytearray]]) -> None:
         number = None
         try:
             size, message = len(lines[0]), _parse(lines.pop())
@@ -241,7 +247,21 @@ class _Conversation:
             self._house.bounds.sent(self._writer)
 
 
-def _parse(line: bytes) -> dict[str, t.Any]:
+def _bound(path: str) -> socket.socket:
+    """A socket at ``path``, where a runner that was killed may have left its own."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(path)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _parse(line: t.Union[bytes, bytearray]) -> dict[str, t.Any]:
     try:
         return decode(line)
     except ValueError as error:
