@@ -36,9 +36,9 @@ SOURCES = (
     "host.accel", "host.chain", "host.commands", "host.files", "host.hostkey", "host.identity", "host.locks",
     "host.paths", "host.processes", "host.qemu", "host.schema_cache", "host.yaml_reader", "host.yaml_strict",
     "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
-    "runner.agent", "runner.batch", "runner.bounds", "runner.client", "runner.daemon", "runner.emulator",
-    "runner.errand", "runner.guest", "runner.libraries", "runner.opened", "runner.premises", "runner.reply",
-    "runner.report", "runner.server", "runner.service", "runner.session",
+    "runner.agent", "runner.batch", "runner.bounds", "runner.client", "runner.daemon", "runner.door",
+    "runner.emulator", "runner.errand", "runner.guest", "runner.libraries", "runner.opened", "runner.premises",
+    "runner.reply", "runner.report", "runner.server", "runner.service", "runner.session",
 )  # fmt: skip
 _MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.

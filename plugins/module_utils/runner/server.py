@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import dataclasses
 import logging
@@ -20,6 +19,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Cal
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entry
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE, PROTOCOL, decode, encode
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.bounds import SHORT, Bounds, give_memory_back
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.door import Door
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Event, Session
 
@@ -51,20 +51,10 @@ class _House:
     service: Service
     session: Session
     hello: t.Mapping[str, t.Any]
-    #: Asked about every client, where the socket's mode lets in more than its owner.
-    entry: t.Optional[Entry]
+    door: Door
     #: The open requests of all clients.
     requests: set[asyncio.Task[None]] = dataclasses.field(default_factory=set)
     bounds: Bounds = dataclasses.field(default_factory=Bounds)
-    # Threads of their own: those who come in need not wait for the disk with those whose commands are recorded.
-    door: concurrent.futures.Executor = dataclasses.field(
-        default_factory=lambda: concurrent.futures.ThreadPoolExecutor(2, "door")
-    )
-
-    async def demand_role(self, caller: Caller) -> None:
-        """The policy may have changed since the last time. In a thread: it may ask the network for groups."""
-        if self.entry is not None:
-            await asyncio.get_running_loop().run_in_executor(self.door, self.entry.demand, caller)
 
 
 class Server:
@@ -79,7 +69,7 @@ class Server:
         mode: int = 0o600,
     ) -> None:
         """``entry``: asked about every client, where the socket's ``mode`` lets in more than its owner."""
-        self._house = _House(service, session, {"hello": {"protocol": PROTOCOL, **hello}}, entry)
+        self._house = _House(service, session, {"hello": {"protocol": PROTOCOL, **hello}}, Door(entry))
         self._mode = mode
         self._open: set[asyncio.Task[t.Any]] = set()
         self._server: t.Optional[asyncio.AbstractServer] = None
@@ -105,7 +95,7 @@ class Server:
             await asyncio.wait(unfinished, timeout=_GOODBYE)
         for writer in self._house.bounds.writers:
             writer.transport.abort()
-        self._house.door.shutdown(wait=False)
+        self._house.door.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = t.cast("asyncio.Task[t.Any]", asyncio.current_task())
@@ -145,7 +135,7 @@ class _Conversation:
     async def run(self) -> None:
         """Serve until the client hangs up. What it had asked for goes on: QEMU may have it already."""
         try:
-            await self._house.demand_role(self._who)
+            await self._house.door.demand_role(self._who)
         except MaqetError as error:
             self._send({"error": error.as_dict()})
             with contextlib.suppress(ConnectionError):
@@ -206,10 +196,10 @@ class _Conversation:
         if op == "guest":
             return await self._service.guest(message, self._caller(message))
         if op == "status":
-            await self._house.demand_role(self._who)
+            await self._house.door.demand_role(self._who)
             return await self._service.status()
         if op == "subscribe":
-            await self._house.demand_role(self._who)
+            await self._house.door.demand_role(self._who)
             return self._subscribe(message)
         raise MaqetError(f"The runner has no operation {op!r}.", "invalid_request")
 

@@ -82,8 +82,8 @@ def _judge(figures: Figures, patient: Patient, runner: _Runner) -> None:
 class _Runner:
     """What the kernel says of the runner in each phase.
 
-    ``growth``: resident memory in MB more than at first, at the worst moment and at the end; ``slowed``: by which factor
-    other processes made it slower, the time that it ran or waited for a CPU by the time that it ran (schedstat).
+    ``growth``: resident memory in MB more than at first, at the worst moment and at the end; ``slowed``: how much
+    slower other processes made it, the time that it ran or waited for a CPU by the time that it ran (schedstat).
     """
 
     def __init__(self, pid: int) -> None:
