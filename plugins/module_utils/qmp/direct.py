@@ -119,7 +119,7 @@ class DirectMonitor(Closing):
                 return message
 
     def _greet(self) -> dict[str, t.Any]:
-        greeting = self._next().get("QMP")
+        greeting: t.Any = self._next().get("QMP")
         try:
             if all(isinstance(greeting["version"]["qemu"][part], int) for part in ("major", "minor", "micro")):
                 return dict(greeting)
@@ -150,10 +150,11 @@ class DirectMonitor(Closing):
         if "error" not in answer and "return" in answer:
             return answer["return"]
         error = answer.get("error")
-        words = (error.get("class"), error.get("desc")) if isinstance(error, dict) else ()
-        if len(words) != 2 or not all(isinstance(word, str) for word in words):
+        words = [error.get("class"), error.get("desc")] if isinstance(error, dict) else []
+        texts = [word for word in words if isinstance(word, str)]
+        if len(texts) != 2:
             raise self._unreachable("what it sent is not QMP: neither a return nor an error with class and desc")
-        raise QmpError(*words)
+        raise QmpError(texts[0], texts[1])
 
     def _next(self) -> dict[str, t.Any]:
         try:

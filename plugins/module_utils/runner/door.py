@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a client may come in, and stay: asked in a thread, for all who wait at that moment together.
 
-In a thread, since a policy that has changed may ask the network for groups. In one of its own, since those whose commands
-are recorded wait for the disk. Together, since a thread for each of two hundred costs more than their answers.
+In a thread, since a policy that has changed may ask the network for groups. In one of its own, since those whose
+commands are recorded wait for the disk. Together, since a thread for each of two hundred costs more than their answers.
 """
 
 from __future__ import annotations

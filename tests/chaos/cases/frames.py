@@ -156,7 +156,7 @@ def frame(rng: random.Random) -> bytes:
 
 def _asking(rng: random.Random) -> garble.Json:
     """A request that the guard has to judge."""
-    commands = [{"execute": rng.choice(_COMMANDS)} for _number in range(rng.randint(1, 2))]
+    commands: list[dict[str, t.Any]] = [{"execute": rng.choice(_COMMANDS)} for _number in range(rng.randint(1, 2))]
     if rng.random() < 0.3:
         commands[0]["arguments"] = {"x": garble.value(rng)}
     return {"id": rng.randrange(99), "op": "qmp", "commands": commands, "timeout": rng.choice((0.001, 5, 1e9))}
@@ -168,7 +168,7 @@ def _request(rng: random.Random) -> garble.Json:
         "id": rng.randrange(1000),
         "op": rng.choice(("status", "subscribe", "qmp", "guest", "x")),
     }
-    members = {
+    members: dict[str, list[t.Any]] = {
         "names": [None, [], ["STOP"], ["STOP", 5], "STOP"],
         "since": [None, 0, 1, -1, True, 1.5, 10**30],
         "commands": [[], [{}], [5], {}, None, [{"execute": None}, {"execute": "query-none", "id": 1}]],
@@ -263,7 +263,7 @@ def _flooding(path: str, _rng: random.Random, _figures: Figures) -> None:
 
 def _at_once(path: str, _rng: random.Random, _figures: Figures) -> None:
     """Two hundred come in one moment, ask, and stay until all have their answer; a few times."""
-    for _wave in range(5):
+    for _wave in range(10):
         with contextlib.ExitStack() as stack:
             peers = [stack.enter_context(_connected(path)) for _number in range(_PEERS)]
             for peer in peers:

@@ -181,7 +181,7 @@ Answer = t.Union[t.Any, Refusal, t.Callable[[Client, Message], None]]
 
 
 class FakeMonitor(FakeServer):
-    """A QMP monitor with ``answers`` by command; ``received`` holds what reached it, without ids and the negotiation."""
+    """A QMP monitor with ``answers`` by command; ``received`` is what reached it, without ids and the negotiation."""
 
     def __init__(
         self,
