@@ -102,9 +102,7 @@ def test_its_socket_is_open_and_ours_alone(house: House) -> None:
         ("prelaunch", 60, True, False, []),
     ],
 )
-def test_the_power_button(
-    house: House, state: str, seconds: float, obeys: bool, gone: bool, asked: list[str]
-) -> None:
+def test_the_power_button(house: House, state: str, seconds: float, obeys: bool, gone: bool, asked: list[str]) -> None:
     house.obeys = {"system_powerdown"} if obeys else set()
     house.answers = {"query-status": {"status": state, "running": state == "running"}}
 
