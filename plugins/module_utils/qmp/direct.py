@@ -27,6 +27,7 @@ class DirectMonitor(Closing):
     def __init__(self, path: str, seconds: float) -> None:
         self._path = path
         self._deadline = Deadline(seconds)
+        self._id = 0
         self.events: list[dict[str, t.Any]] = []
         try:
             self._lines = LineSocket(path, self._deadline)
@@ -118,14 +119,20 @@ class DirectMonitor(Closing):
                 return message
 
     def _greet(self) -> dict[str, t.Any]:
-        message = self._next()
-        if not isinstance(message.get("QMP"), dict):
-            raise self._unreachable("what answers there is not a QMP monitor")
-        return dict(message["QMP"])
+        greeting: t.Any = self._next().get("QMP")
+        try:
+            if all(isinstance(greeting["version"]["qemu"][part], int) for part in ("major", "minor", "micro")):
+                return dict(greeting)
+        except (KeyError, TypeError):
+            pass
+        raise self._unreachable("what answers there is not a QMP monitor")
 
     def _converse(self, message: dict[str, t.Any], fd: t.Optional[int] = None) -> t.Any:
+        """The answer that bears the number of ``message``; any other is not for it, whatever it says (qmp-spec)."""
+        self._id += 1
+        number = f"maqet-{self._id}"
         try:
-            self._lines.send(message, fd)
+            self._lines.send({**message, "id": number}, fd)
         except Closed:
             raise self._unreachable("QEMU hung up") from None
         except socket.timeout:
@@ -134,16 +141,29 @@ class DirectMonitor(Closing):
             answer = self._next()
             if "event" in answer:
                 self.events.append(answer)
-            elif "error" in answer:
-                if not isinstance(answer["error"], dict):
-                    raise self._unreachable("what it sent is not QMP: an error without words")
-                raise QmpError(str(answer["error"].get("class")), str(answer["error"].get("desc")))
-            elif "return" in answer:
-                return answer["return"]
+            elif "error" in answer and "id" not in answer:
+                raise self._unreachable("it could not read what was sent to it")
+            elif answer.get("id") == number:
+                return self._content(answer)
+
+    def _content(self, answer: dict[str, t.Any]) -> t.Any:
+        if "error" not in answer and "return" in answer:
+            return answer["return"]
+        error = answer.get("error")
+        words = [error.get("class"), error.get("desc")] if isinstance(error, dict) else []
+        texts = [word for word in words if isinstance(word, str)]
+        if len(texts) != 2:
+            raise self._unreachable("what it sent is not QMP: neither a return nor an error with class and desc")
+        raise QmpError(texts[0], texts[1])
 
     def _next(self) -> dict[str, t.Any]:
         try:
-            return self._lines.receive()
+            message = self._lines.receive()
+            if "event" in message and not (
+                isinstance(message["event"], str) and isinstance(message.get("data", {}), dict)
+            ):
+                raise ValueError("an event without a name or data")
+            return message
         except Closed:
             raise self._unreachable("QEMU hung up") from None
         except socket.timeout:

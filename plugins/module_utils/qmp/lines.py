@@ -13,6 +13,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Clo
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE, decode, encode
 
 _CHUNK = 256 * 1024
+# Zero would mean for ever; in seconds.
+_SHORTEST = 0.001
 
 
 class Deadline:
@@ -40,11 +42,26 @@ class LineSocket(Closing):
         self._buffer = bytearray()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            self._arm()
-            self._socket.connect(path)
+            self._connect(path)
         except BaseException:
             self._socket.close()
             raise
+
+    def _connect(self, path: str) -> None:
+        """Wait for a place in the queue of a listener whose queue is full.
+
+        A socket with a timeout of Python's is one that does not block, to which Linux says EAGAIN at once.
+        """
+        self._arm()
+        self._socket.setblocking(True)
+        left = max(self.deadline.left(), _SHORTEST)
+        self._socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(left), int(left % 1 * 1e6))
+        )
+        try:
+            self._socket.connect(path)
+        except BlockingIOError:
+            raise socket.timeout("timed out") from None
 
     def close(self) -> None:
         """Hang up."""

@@ -42,7 +42,7 @@ def encode(message: t.Mapping[str, t.Any]) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
-def decode(line: bytes) -> dict[str, t.Any]:
+def decode(line: t.Union[bytes, bytearray]) -> dict[str, t.Any]:
     """The message of one line; ValueError if it is not a JSON object."""
     try:
         message = json.loads(line)

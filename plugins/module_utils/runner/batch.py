@@ -15,6 +15,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Re
 
 # A client that says nothing of time gets this many seconds for all its commands.
 DEFAULT_TIMEOUT = 30.0
+# Longer than any VM lives, and a number that every clock here can still add; in seconds.
+MAX_TIMEOUT = 1e9
+# Commands in one request.
+MAX_COMMANDS = 1000
 
 Answer = t.Dict[str, t.Any]
 
@@ -38,6 +42,8 @@ def requests(message: t.Mapping[str, t.Any], channel: str = "qmp") -> list[Reque
     commands = message.get("commands")
     if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
         raise MaqetError("'commands' must be a list of objects with 'execute' and 'arguments'.", "invalid_request")
+    if len(commands) > MAX_COMMANDS:  # each denial waits for the disk, and so does who comes after it
+        raise MaqetError(f"'commands' may hold {MAX_COMMANDS} commands.", "invalid_request")
     odd = sorted({str(key) for command in commands for key in command} - {"execute", "arguments"})
     if odd:  # exec-oob would be a second door, an id somebody else's answer
         raise MaqetError(f"A command has 'execute' and 'arguments', and no {odd[0][:40]!r}.", "invalid_request")
@@ -56,4 +62,4 @@ def seconds(message: t.Mapping[str, t.Any]) -> float:
     value = message.get("timeout", DEFAULT_TIMEOUT)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise MaqetError("'timeout' must be a number of seconds, more than 0.", "invalid_request")
-    return float(value)
+    return float(min(value, MAX_TIMEOUT))

@@ -42,10 +42,10 @@ SOURCES = (
     "host.identity", "host.locks", "host.paths", "host.processes", "host.qemu", "host.schema_cache",
     "host.yaml_reader", "host.yaml_strict",
     "qmp.ending", "qmp.events", "qmp.exits", "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
-    "runner.adoption", "runner.agent", "runner.batch", "runner.daemon", "runner.desk", "runner.emulator",
-    "runner.errand", "runner.guest", "runner.keeper", "runner.libraries", "runner.opened", "runner.premises",
-    "runner.remains", "runner.reply", "runner.report", "runner.restarts", "runner.server", "runner.service",
-    "runner.session",
+    "runner.adoption", "runner.agent", "runner.batch", "runner.bounds", "runner.client", "runner.daemon",
+    "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.guest", "runner.keeper",
+    "runner.libraries", "runner.opened", "runner.premises", "runner.remains", "runner.reply", "runner.report",
+    "runner.restarts", "runner.server", "runner.service", "runner.session",
 )  # fmt: skip
 _MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.

@@ -7,12 +7,12 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
-import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 
 try:
     from qemu.qmp import ExecuteError, QMPClient, QMPError, Runstate
+    from qemu.qmp.qmp_client import BadReplyError
 except ImportError:  # names for those who import them; demand() ends the runner before any is used
 
     class QMPError(Exception):  # type: ignore[no-redef]
@@ -21,7 +21,17 @@ except ImportError:  # names for those who import them; demand() ends the runner
     class ExecuteError(QMPError):  # type: ignore[no-redef]
         """Stands in."""
 
-    QMPClient = Runstate = t.Any  # type: ignore[misc,assignment]
+    class BadReplyError(QMPError):  # type: ignore[no-redef]
+        """Stands in."""
+
+    class QMPClient:  # type: ignore[no-redef]
+        """Stands in."""
+
+    class Runstate:  # type: ignore[no-redef]
+        """Stands in."""
+
+        RUNNING = None
+
 
 with contextlib.suppress(ImportError):  # before ready, like all: a library may be replaced while we run
     import yaml  # noqa: F401  # pylint: disable=unused-import
@@ -29,7 +39,7 @@ with contextlib.suppress(ImportError):  # before ready, like all: a library may 
 # Import name and name on PyPI. PyYAML reads the policy file, psutil the processes around a VM.
 _NEEDED = (("qemu.qmp", "qemu.qmp"), ("psutil", "psutil"), ("yaml", "PyYAML"))
 
-__all__ = ["ExecuteError", "QMPClient", "QMPError", "Runstate", "demand"]
+__all__ = ["BadReplyError", "ExecuteError", "QMPClient", "QMPError", "Runstate", "demand"]
 
 
 def demand() -> None:

@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import logging
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import KEPT, Event, EventFile
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.client import Client
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.errand import Errand, Porter
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import (
+    BadReplyError,
     ExecuteError,
-    QMPClient,
     QMPError,
     Runstate,
 )
 
 # A QEMU that takes longer to say how it is doing hangs.
 _STATE_SECONDS = 10.0
+
+# A QEMU that takes longer to read what was sent to it before we leave does not read, in seconds.
+_GOODBYE = 3.0
 
 log = logging.getLogger("maqet.session")
 
@@ -36,16 +38,16 @@ class Session:
     """The main monitor. Events get a number each, from 1; the last thousand are kept, also in ``file``."""
 
     def __init__(self, name: str, file: t.Optional[EventFile] = None) -> None:
-        self._client = QMPClient(name, readbuflen=MAX_LINE)
-        # The library logs whole messages at DEBUG and INFO, and messages hold passwords.
-        self._client.logger = logging.getLogger("maqet.qmp")
-        self._client.logger.setLevel(logging.WARNING)
+        self._client = Client(name)
         self._porter = Porter(self._client)
         self._file = file
         self._kept: collections.deque[Event] = collections.deque(file.load() if file else (), maxlen=KEPT)
         self._listeners: set[t.Callable[[Event], None]] = set()
         self._pump: t.Optional[asyncio.Task[None]] = None
         self._unfinished: set[asyncio.Task[t.Any]] = set()
+        # Questions for the run state: the one that QEMU has, and the one that goes to it afterwards.
+        self._this_state: t.Optional[asyncio.Task[str]] = None
+        self._next_state: t.Optional[asyncio.Task[str]] = None
         self.last_event = self._kept[-1]["seq"] if self._kept else 0
         self.version = "unknown"
         self.build = "unknown"
@@ -55,15 +57,17 @@ class Session:
         await self._client.connect(path)
         self._pump = asyncio.create_task(self._collect())
         about: t.Any = await self._client.execute("query-version")
-        self.version = ".".join(str(about["qemu"][part]) for part in ("major", "minor", "micro"))
-        self.build = f"{self.version} {about.get('package', '')}"
+        try:
+            self.version = ".".join(str(about["qemu"][part]) for part in ("major", "minor", "micro"))
+            self.build = f"{self.version} {about.get('package', '')}"
+        except (KeyError, TypeError, AttributeError):
+            raise QMPError("what answers there does not say which QEMU it is") from None
 
     async def close(self) -> None:
         """Hang up, also on a QEMU that is gone."""
         if self._pump is not None:
             self._pump.cancel()
-        with contextlib.suppress(QMPError, OSError, EOFError):
-            await self._client.disconnect()
+        await self._client.leave(_GOODBYE)
         if self._file is not None:
             self._file.close()
 
@@ -73,8 +77,27 @@ class Session:
             await self._client.runstate_changed()
 
     async def run_state(self) -> str:
-        """QEMU's own word for what the VM does (RunState in its QMP reference)."""
-        return str((await self.execute("query-status", {}, _STATE_SECONDS))["status"])
+        """QEMU's own word for what the VM does (RunState in its QMP reference), asked after the caller asks us.
+
+        Two hundred who ask at once cost QEMU two questions: the one that is on its way, and the next.
+        """
+        if self._next_state is None:
+            self._next_state = asyncio.ensure_future(self._ask_state(self._this_state))
+            self._next_state.add_done_callback(lambda task: task.cancelled() or task.exception())
+        asked = self._next_state
+        done, _pending = await asyncio.wait({asked}, timeout=_STATE_SECONDS)
+        if not done:
+            raise _too_late("query-status", _STATE_SECONDS, True)
+        return asked.result()
+
+    async def _ask_state(self, before: t.Optional[asyncio.Task[str]]) -> str:
+        if before is not None:
+            await asyncio.wait({before})
+        self._this_state, self._next_state = self._next_state, None
+        answer = await self.execute("query-status", {}, _STATE_SECONDS)
+        if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
+            raise _not_qmp("query-status")
+        return str(answer["status"])
 
     async def execute(
         self, command: str, arguments: t.Mapping[str, t.Any], seconds: float, passed: t.Sequence[Passed] = ()
@@ -98,6 +121,10 @@ class Session:
             return errand.answer.result()
         except ExecuteError as error:
             raise QmpError(error.error_class, str(error)) from None
+        except MaqetError:
+            raise
+        except BadReplyError:  # whose text is the reply, which may be long and hold secrets
+            raise _not_qmp(command) from None
         except (QMPError, OSError, EOFError) as error:
             raise MaqetError(
                 f"QEMU went away before it answered {command}; the outcome is unknown ({error}).",
@@ -137,7 +164,16 @@ class Session:
 
     async def _collect(self) -> None:
         async for message in self._client.events:
+            if not isinstance(message["event"], str) or not isinstance(message.get("data", {}), dict):
+                log.error("QEMU sent an event without a name or data: it is dropped")
+                continue
             self.take(message)
+
+
+def _not_qmp(command: str) -> MaqetError:
+    return MaqetError(
+        f"What QEMU answered to {command} is not QMP; the outcome is unknown.", "monitor_unreachable", command=command
+    )
 
 
 def _too_late(command: str, seconds: float, sent: bool) -> MaqetError:

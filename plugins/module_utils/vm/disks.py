@@ -83,7 +83,8 @@ def forget_unfinished(folder: str) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(folder):
             if name.endswith(_UNFINISHED):
-                files.remove(os.path.join(folder, name))
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # a folder is none of ours
+                    os.unlink(os.path.join(folder, name))
 
 
 def _plain_file(option: str, path: str) -> None:

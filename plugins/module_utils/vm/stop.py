@@ -65,7 +65,8 @@ def sweep(paths: VmPaths, actual: Actual) -> None:
     for entry in left:
         if entry != os.path.basename(paths.lock):
             files.remove(os.path.join(paths.run, entry))
-    locks.discard(paths.direct_lock)
+    for lock in (paths.direct_lock, paths.launch_lock):
+        locks.discard(lock)
 
 
 def _end(process: Process, paths: VmPaths) -> None:

@@ -41,9 +41,19 @@ class Client:
         self._socket = connected
         self._buffer = b""
         self._kept: list[int] = []
+        #: What the client calls its last command, if it has a name for it.
+        self.number: t.Any = None
 
     def send(self, *messages: t.Union[Message, bytes]) -> None:
-        """Send messages as lines, and bytes as they are; a client that has gone is none of our business."""
+        """Send messages as lines, and bytes as they are; a client that has gone is none of our business.
+
+        An answer that says nothing else is that to the last command.
+        """
+        if self.number is not None:
+            messages = tuple(
+                {"id": self.number, **m} if isinstance(m, dict) and ("return" in m or "error" in m) else m
+                for m in messages
+            )
         whole = b"".join(m if isinstance(m, bytes) else json.dumps(m).encode() + b"\n" for m in messages)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(whole)
@@ -172,7 +182,7 @@ Answer = t.Union[t.Any, Refusal, t.Callable[[Client, Message], None]]
 
 
 class FakeMonitor(FakeServer):
-    """A QMP monitor with ``answers`` by command; ``received`` holds what reached it, without the negotiation."""
+    """A QMP monitor with ``answers`` by command; ``received`` is what reached it, without ids and the negotiation."""
 
     def __init__(
         self,
@@ -208,8 +218,11 @@ class FakeMonitor(FakeServer):
             if message is None:
                 self.hung_up.put(None)
                 return
+            client.number = message.pop("id", None)
             if message["execute"] != "qmp_capabilities":
-                self.received.append(message)
+                self.received.append(dict(message))
+            if client.number is not None:
+                message["id"] = client.number
             self._answer(client, message)
 
     def _answer(self, client: Client, message: Message) -> None:

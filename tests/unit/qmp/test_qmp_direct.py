@@ -73,6 +73,24 @@ def test_events_between_the_answers(socket_path: str) -> None:
         assert [monitor.next_event() for _number in range(3)] == [first, second, third]
 
 
+def test_an_answer_to_another_command_is_not_its_own(socket_path: str) -> None:
+    """One that comes twice, one to nobody, one to somebody else: each stands before the answer that counts."""
+    strangers: list[Message] = [
+        {"return": "twice", "id": "maqet-2"},
+        {"return": "to nobody", "id": None},
+        {"error": {"class": "GenericError", "desc": "to somebody else"}, "id": "maqet-99"},
+        {"return": "a number", "id": 3},
+    ]
+    answers: dict[str, Answer] = {
+        "stop": saying({"return": "stopped"}, {"return": "stopped"}),
+        "cont": saying(b'{"return": "to nobody"}\n', *strangers, {"return": "runs"}),
+    }
+    with FakeMonitor(socket_path, answers), DirectMonitor(socket_path, PATIENCE) as monitor:
+        assert monitor.execute("stop") == "stopped"
+        assert monitor.execute("cont") == "runs"
+        assert monitor.execute("query-status")["running"] is True
+
+
 def test_a_refusal(socket_path: str) -> None:
     with FakeMonitor(socket_path, {"device_del": Refusal("DeviceNotFound", "Device 'x' not found")}) as fake:
         with DirectMonitor(socket_path, PATIENCE) as monitor:
@@ -92,6 +110,17 @@ def test_a_refusal(socket_path: str) -> None:
         (saying(b"\xff\n"), "monitor_unreachable", "what it sent is not QMP"),
         (saying(b"[1]\n"), "monitor_unreachable", "what it sent is not QMP"),
         (saying({"error": 5}), "monitor_unreachable", "what it sent is not QMP"),
+        (saying({"error": {"class": None, "desc": "x"}}), "monitor_unreachable", "what it sent is not QMP"),
+        (saying({"error": {"class": "GenericError"}, "return": {}}), "monitor_unreachable", "what it sent is not QMP"),
+        (saying({"error": {"class": "E", "desc": ["x"]}}), "monitor_unreachable", "what it sent is not QMP"),
+        (saying(b'{"id": "maqet-2"}\n'), "monitor_unreachable", "what it sent is not QMP"),
+        (saying({"event": ["STOP"]}), "monitor_unreachable", "an event without a name or data"),
+        (saying({"event": "STOP", "data": 5}), "monitor_unreachable", "an event without a name or data"),
+        (
+            saying(b'{"error": {"class": "E", "desc": "what?"}}\n'),
+            "monitor_unreachable",
+            "could not read what was sent",
+        ),
     ],
 )
 def test_what_goes_wrong_in_a_command(socket_path: str, answer: Answer, code: str, words: str) -> None:
@@ -111,6 +140,8 @@ def test_what_goes_wrong_in_a_command(socket_path: str, answer: Answer, code: st
         (b"", {}, "qmp_timeout", "no answer within 0.3 s"),
         (b"SSH-2.0-OpenSSH\r\n", {}, "monitor_unreachable", "what it sent is not QMP"),
         ({"hello": {"protocol": 1}}, {}, "monitor_unreachable", "what answers there is not a QMP monitor"),
+        ({"QMP": {}}, {}, "monitor_unreachable", "what answers there is not a QMP monitor"),
+        ({"QMP": {"version": {"qemu": "7"}}}, {}, "monitor_unreachable", "what answers there is not a QMP monitor"),
         ({"QMP": 1}, {}, "monitor_unreachable", "what answers there is not a QMP monitor"),
         (GREETING, hang_up, "monitor_unreachable", "QEMU hung up"),
         (GREETING, stall, "qmp_timeout", "no answer within 0.3 s"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import socket
+import threading
 import time
 import typing as t
 
@@ -165,3 +166,32 @@ def test_the_protocol_is_pinned() -> None:
     """A runner lives longer than the module that started it: a change of meaning needs a new number."""
     assert (protocol.OLDEST, protocol.PROTOCOL) == (1, 2)
     assert protocol.MAX_LINE >= 16 * 1024 * 1024
+
+
+def full(path: pathlib.Path, stack: contextlib.ExitStack) -> socket.socket:
+    """A listener whose queue is full: Linux takes one more than it was told."""
+    listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+    listening.bind(str(path))
+    listening.listen(0)
+    stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+    return listening
+
+
+def test_a_full_queue_is_waited_for(tmp_path: pathlib.Path) -> None:
+    """As when two hundred tasks ask one runner in the same moment; Linux says EAGAIN to who does not wait."""
+    path = tmp_path / "socket"
+    with contextlib.ExitStack() as stack:
+        listening = full(path, stack)
+        late = threading.Timer(0.3, lambda: stack.enter_context(listening.accept()[0]))
+        late.start()
+        stack.callback(late.join)
+        stack.enter_context(LineSocket(str(path), Deadline(PATIENCE)))
+
+
+def test_a_full_queue_is_not_waited_for_longer_than_allowed(tmp_path: pathlib.Path) -> None:
+    with contextlib.ExitStack() as stack:
+        full(tmp_path / "socket", stack)
+        begun = time.monotonic()
+        with pytest.raises(socket.timeout):
+            LineSocket(str(tmp_path / "socket"), Deadline(0.2))
+        assert 0.1 < time.monotonic() - begun < PATIENCE

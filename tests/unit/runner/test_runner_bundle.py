@@ -104,9 +104,10 @@ def test_it_says_why_it_does_not_start(tmp_path: pathlib.Path, start: str) -> No
 def test_installing(tmp_path: pathlib.Path) -> None:
     folder = tmp_path / "state" / "runner"
     path, digest = bundle.install(str(folder))
-    assert path == str(folder / f"runner-{digest}.pyz")
+    name = f"runner-{digest}.{sys.implementation.cache_tag}.pyz"
+    assert path == str(folder / name)
     assert digest == bundle.digest(bundle.sources())
-    assert os.listdir(folder) == [f"runner-{digest}.pyz"]
+    assert os.listdir(folder) == [name]
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
+import sys
 import typing as t
 
 import pytest
@@ -16,7 +17,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layou
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import Start
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import bundle, launch
 
-OURS = f"runner-{bundle.digest(bundle.sources())}.pyz"
+OURS = f"runner-{bundle.digest(bundle.sources())}.{sys.implementation.cache_tag}.pyz"
 
 
 @pytest.fixture

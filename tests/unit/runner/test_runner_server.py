@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import bounds
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import server as room
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Message, records
 from ansible_collections.maqet.qemu.tests.unit.runner.serving import HELLO, World, qmp
@@ -50,6 +52,11 @@ def test_a_slow_command_blocks_nobody(world: World) -> None:
         (b'{"id": 3}\n', 3),
         (b'{"id": {"a": 1}, "op": "reboot"}\n', {"a": 1}),
         (b'{"id": 3, "op": ["qmp"]}\n', 3),
+        (b'{"id": 3, "op": "qmp", "commands": [' + b'{"execute": "x-none"},' * 1000 + b'{"execute": "x-none"}]}\n', 3),
+        (b'{"id": "' + b"x" * 2000 + b'", "op": "status"}\n', None),
+        *((b'{"op": "status", "id": ' + b"[" * depth + b"]" * depth + b"}\n", None) for depth in range(600, 1000, 20)),
+        (b'{"id": 3, "op": "subscribe", "names": ["' + b"x" * 300 + b'"]}\n', 3),
+        (b'{"id": 3, "op": "subscribe", "names": [' + b'"x",' * 1000 + b'"x"]}\n', 3),
         (b'{"id": 3, "op": "qmp"}\n', 3),
         (b'{"id": 3, "op": "qmp", "commands": {"execute": "stop"}}\n', 3),
         (b'{"id": 3, "op": "qmp", "commands": ["stop"]}\n', 3),
@@ -152,13 +159,14 @@ def test_a_request_of_17_mb(world: World) -> None:
 
 
 def test_a_line_without_end_costs_only_its_sender(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_REQUEST", 100_000)
+    monkeypatch.setattr(bounds, "MAX_REQUEST", 100_000)
 
     async def scenario() -> None:
         greedy, other = await world.talk(), await world.talk()
         with contextlib.suppress(ConnectionError):
             await greedy.say(b"x" * 1_000_000)
-            assert await greedy.reader.read() == b""
+            said = json.loads(await greedy.reader.read())
+            assert (said["id"], said["error"]["error_code"]) == (None, "invalid_request")
         assert (await other.ask({"id": 1, "op": "status"}))["id"] == 1
 
     world.run(scenario)

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import KEPT
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import session as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import QMPError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import (
@@ -205,6 +206,19 @@ def test_qemu_goes_away(play: Play) -> None:
     play(scenario, quit=lambda client, _message: client.close())
 
 
+@pytest.mark.parametrize("about", [None, {}, {"qemu": 5}, {"qemu": {"major": 7}}, "7.2"])
+def test_a_qemu_that_does_not_say_what_it_is(tmp_path: pathlib.Path, about: t.Any) -> None:
+    async def whole(path: str) -> None:
+        session = Session("web")
+        with pytest.raises(QMPError, match="does not say which QEMU it is"):
+            await session.connect(path)
+        await session.close()
+
+    answer = {"query-version": lambda client, message: client.send({"return": about, "id": message["id"]})}
+    with FakeMonitor(tmp_path / "monitor.sock", answer) as fake:
+        asyncio.run(asyncio.wait_for(whole(fake.path), PATIENCE))
+
+
 @pytest.mark.parametrize("greeting", [b"nonsense\n", b"", {"no": "QMP"}])
 def test_no_qemu_answers(tmp_path: pathlib.Path, greeting: t.Any) -> None:
     with FakeMonitor(tmp_path / "monitor.sock", greeting=greeting) as fake:
@@ -218,6 +232,77 @@ def test_no_qemu_answers(tmp_path: pathlib.Path, greeting: t.Any) -> None:
             await session.close()
 
         asyncio.run(asyncio.wait_for(whole(), PATIENCE))
+
+
+@pytest.mark.parametrize(
+    "odd", [{"error": 5}, {"error": {"class": "E"}}, {"error": {"class": 5, "desc": "x" * 5000}}, {"neither": "s3cret"}]
+)
+def test_an_answer_that_is_none(play: Play, odd: Message) -> None:
+    """It is the end of that command, in few words, and of no other."""
+
+    async def scenario(session: Session, _fake: FakeMonitor) -> None:
+        with pytest.raises(MaqetError, match="What QEMU answered to stop is not QMP") as caught:
+            await session.execute("stop", {}, PATIENCE)
+        assert caught.value.error_code == "monitor_unreachable"
+        assert len(str(caught.value)) < 200
+        assert await session.run_state() == "running"
+
+    play(scenario, stop=lambda client, message: client.send({**odd, "id": message["id"]}))
+
+
+@pytest.mark.parametrize("answer", [None, [], "x", {}, {"status": 5}])
+def test_a_state_that_is_none(play: Play, answer: t.Any) -> None:
+    async def scenario(session: Session, _fake: FakeMonitor) -> None:
+        with pytest.raises(MaqetError) as caught:
+            await session.run_state()
+        assert caught.value.error_code == "monitor_unreachable"
+
+    play(scenario, query_status=lambda client, message: client.send({"return": answer, "id": message["id"]}))
+
+
+def test_odd_events_are_dropped_and_take_no_number(play: Play) -> None:
+    async def scenario(session: Session, _fake: FakeMonitor) -> None:
+        await session.execute("stop", {}, PATIENCE)
+        await until(lambda: session.last_event == 2, session)
+        assert [(one["seq"], one["event"]) for one in session.events(0)] == [(1, "STOP"), (2, "RESUME")]
+
+    odd: list[Message] = [{"event": ["STOP"]}, {"event": None}, {"event": "STOP", "data": 5}]
+    play(scenario, stop=saying({**event("STOP"), "seq": "99"}, *odd, event("RESUME")))
+
+
+def test_those_who_ask_at_once_share_a_question(play: Play) -> None:
+    """Not the one that QEMU has already: its answer may be older than what they know."""
+    asked: list[t.Any] = []
+    go_on = threading.Event()
+    states = iter(("paused", "running"))
+
+    def answer(client: Client, message: Message) -> None:
+        asked.append(message)
+        assert go_on.wait(PATIENCE)
+        client.send({"return": {"status": next(states)}, "id": message["id"]})
+
+    async def scenario(session: Session, _fake: FakeMonitor) -> None:
+        whole = [asyncio.ensure_future(session.run_state())]
+        for _time in range(20):
+            await asyncio.sleep(0)  # what was asked for is under way
+            whole.append(asyncio.ensure_future(session.run_state()))
+        await asyncio.sleep(0)
+        go_on.set()
+        first, *others = await asyncio.gather(*whole)
+        assert (first, set(others[1:]), len(asked)) == ("paused", {"running"}, 2)
+
+    play(scenario, query_status=answer)
+
+
+def test_a_state_that_does_not_come(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_STATE_SECONDS", 0.2)
+
+    async def scenario(session: Session, _fake: FakeMonitor) -> None:
+        asked = [session.run_state() for _number in range(3)]
+        for error in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(error, MaqetError) and error.error_code == "qmp_timeout"
+
+    play(scenario, query_status=lambda _client, _message: None)
 
 
 def test_passwords_are_not_logged(play: Play, caplog: pytest.LogCaptureFixture) -> None:
