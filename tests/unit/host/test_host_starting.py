@@ -49,7 +49,7 @@ class Launcher:
     """Starts stand-ins; ends at the end of the test what they have left."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.where = Layout(*(str(folder / name) for name in ("s", "r", "l")), "user", str(folder / "c"))
+        self.where = Layout(str(folder / "s"), str(folder / "r"), str(folder / "l"), "user", str(folder / "c"))
         self.paths: VmPaths = self.where.vm("web")
         os.makedirs(self.paths.home)
         os.makedirs(self.where.runners)
@@ -87,7 +87,7 @@ def launcher(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Itera
             super().__init__(*arguments, **more)
             found.children.append(self)
 
-    monkeypatch.setattr(starting.subprocess, "Popen", Popen)
+    monkeypatch.setattr(subprocess, "Popen", Popen)
     yield found
     found.close()
 

@@ -144,7 +144,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room_left: int) -> None:
         self.left = room_left
         self._write = os.write
-        monkeypatch.setattr(room.os, "write", self._limited)
+        monkeypatch.setattr(os, "write", self._limited)
 
     def _limited(self, fd: int, data: bytes) -> int:
         if data and self.left <= 0:

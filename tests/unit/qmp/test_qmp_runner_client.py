@@ -263,7 +263,7 @@ def test_whoever_waits_for_events_has_asked_for_nothing(path: str) -> None:
         client.send({"id": message["id"], "result": {}})
         client.end()
 
-    error = caught(path, killed, lambda client: (client.subscribe(), client.next_event()))
+    error = caught(path, killed, lambda client: (client.subscribe(), client.next_event()))  # type: ignore[func-returns-value]
     assert isinstance(error, Unread)
 
 

@@ -98,7 +98,7 @@ class House:
     """Layout and definition, and all QEMUs that were started. ``failures``: starts to come that fail."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.where = Layout(*(str(folder / name) for name in ("s", "r", "l")), "user", str(folder / "c"))
+        self.where = Layout(str(folder / "s"), str(folder / "r"), str(folder / "l"), "user", str(folder / "c"))
         self.paths = self.where.vm("web")
         for path in (self.paths.home, self.paths.run, self.paths.log):
             os.makedirs(path)

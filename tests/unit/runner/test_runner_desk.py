@@ -54,12 +54,13 @@ def test_a_command_that_is_not_taken_is_no_reason_to_fail(
     house: House, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(room, "_OWN", 0.3)
-    house.answers = {
+    answers: dict[str, dict[str, t.Any]] = {
         "refused": {"cont": Refusal("GenericError", "no")},
         "denied": {},
         "late": {"cont": lambda _client, _message: None},
         "gone": {"cont": lambda client, _message: client.end()},
-    }[how]
+    }
+    house.answers = answers[how]
     policy = {"commands": {"cont": "deny"}} if how == "denied" else {}
     assert at(house, lambda desk: desk.send("cont", "it is time"), policy=policy) is False
     assert ("cont" in house.qemus[0].asked) == (how != "denied")

@@ -254,7 +254,7 @@ def test_one_that_ends_before_it_greets(house: House) -> None:
     house.order("start")
     pathlib.Path(house.paths.qemu_log).write_text("-m: bad size\n")
     house.greeting = b""
-    house.on_start = lambda qemu: (qemu.exit(3), qemu.monitor.close(), None)[2]
+    house.on_start = lambda qemu: (qemu.exit(3), qemu.monitor.close(), None)[2]  # type: ignore[func-returns-value]
     error = fails(house)
     assert (error.error_code, error.details["qemu_status"]) == ("qemu_failed", 3)
     assert "QEMU ended with status 3 before it was ready. Its last words: -m: bad size" in str(error)

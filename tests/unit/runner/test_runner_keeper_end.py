@@ -16,6 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client impor
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import keeper as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import restarts
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.adoption import EVENT
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Client, Message, event
 from ansible_collections.maqet.qemu.tests.unit.runner.household import FakeQemu, House, Life
 
@@ -191,12 +192,12 @@ def test_a_monitor_that_is_lost(house: House, monkeypatch: pytest.MonkeyPatch) -
     house.order("start")
     house.answers = {"stop": lambda client, _message: client.end()}
     events: list[str] = []
-    real = room.Report.ready
+    real = Report.ready
 
-    def ready(report: room.Report, facts: t.Mapping[str, t.Any]) -> None:
+    def ready(report: Report, facts: t.Mapping[str, t.Any]) -> None:
         real(report, {**facts, "again": report._written.get("phase") == "ready"})
 
-    monkeypatch.setattr(room.Report, "ready", ready)
+    monkeypatch.setattr(Report, "ready", ready)
 
     async def scenario(life: Life) -> None:
         await life.until("ready")
@@ -311,7 +312,7 @@ def test_a_vm_that_was_removed_is_not_started_again(house: House) -> None:
 def test_the_watchdog_is_fed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[None] = []
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
-    monkeypatch.setattr(room.Report, "alive", lambda _self: fed.append(None))
+    monkeypatch.setattr(Report, "alive", lambda _self: fed.append(None))
     house.order("start")
 
     async def scenario(life: Life) -> None:

@@ -154,7 +154,11 @@ def test_our_own_client_knows_what_it_may_ask_again(world: World) -> None:
 
     async def scenario() -> None:
         ready, loop = asyncio.Event(), asyncio.get_running_loop()
-        waiting = asyncio.ensure_future(asyncio.to_thread(idle, lambda: loop.call_soon_threadsafe(ready.set) and None))
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(ready.set)
+
+        waiting = asyncio.ensure_future(asyncio.to_thread(idle, tell))
         await ready.wait()
         await world.server.close(leaving=True)
         error = await waiting

@@ -135,7 +135,7 @@ def test_a_runner_that_has_written_nothing_down(
     monkeypatch.setattr(room, "_BURIAL", 0.3)
     looks: list[None] = []
     real = room.load
-    monkeypatch.setattr(room, "load", lambda paths: (looks.append(None), real(paths))[1])
+    monkeypatch.setattr(room, "load", lambda paths: (looks.append(None), real(paths))[1])  # type: ignore[func-returns-value]
     vm.define()
     if folder:
         os.makedirs(vm.paths.run)

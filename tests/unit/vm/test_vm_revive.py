@@ -40,7 +40,7 @@ class Asked:
 @pytest.fixture
 def revived(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(room, "revive", lambda _where, name, _seconds: found.append(name) or True)
+    monkeypatch.setattr(room, "revive", lambda _where, name, _seconds: found.append(name) or True)  # type: ignore[func-returns-value]
     return found
 
 
