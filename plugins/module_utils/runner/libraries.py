@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
+import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 
@@ -30,7 +31,7 @@ except ImportError:  # names for those who import them; demand() ends the runner
     class Runstate:  # type: ignore[no-redef]
         """Stands in."""
 
-        RUNNING = None
+        RUNNING: t.Any = None
 
 
 with contextlib.suppress(ImportError):  # before ready, like all: a library may be replaced while we run

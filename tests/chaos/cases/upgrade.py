@@ -38,6 +38,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         while not self._told.is_set() and not self.failed:
+            problem: str | None
             try:
                 problem = self.once()
             except Exception as error:  # whatever it is, the case must hear of it
@@ -45,12 +46,12 @@ class Client(threading.Thread):
             with self._news:
                 if problem:
                     self.failed.append(problem)
-                else:
+                elif problem is not None:
                     self.answered += 1
                 self._news.notify_all()
 
-    def once(self) -> str:
-        """One command in a task of its own; what went wrong, or nothing."""
+    def once(self) -> str | None:
+        """One command in a task of its own; what went wrong, or nothing. None: there was no command any more."""
         result = self._world.module("maqet_qmp", vm=VM, command="query-status", timeout=_SECONDS)
         return short(result) if result["failed"] else ""
 
@@ -79,11 +80,11 @@ class Caller(Client):
         super().__init__(world)
         self._process = world.python("caller", VM)
 
-    def once(self) -> str:
+    def once(self) -> str | None:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if not line and not self._told.is_set():
-            return f"the caller ended with status {self._process.wait()}"
+        if not line:  # the end of its words, which has to come after it was told
+            return None if self._told.is_set() else f"the caller ended with status {self._process.wait()}"
         return line.strip()
 
     def tell(self) -> None:
