@@ -134,6 +134,7 @@ def _as_session(start: Start) -> None:
         if not wait_readable([reader], start.seconds):
             _end(child)
             raise _failure(start, f"it was not ready within {start.seconds:g} s")
+        child.returncode = 0  # it outlives us, of which Popen would complain
     finally:
         os.close(reader)
 

@@ -35,6 +35,8 @@ VM = "garbled"
 #: by which it may grow. Where other processes take its CPU, as `./dev test` beside a build does, it may take as much
 #: longer as it was kept waiting, at most five times.
 PROMPT, SLOWEST, GROWTH = 100.0, 5.0, 20.0
+#: Frames from which on that is judged. The short form in `./dev test` is no gate on time, and only reports it.
+JUDGED: t.Final = 20 * ROUND
 #: MB by which it may grow for a moment while three lines of 32 MiB come in.
 LONG_GROWTH = 160.0
 # Frames in one connection, peers at once, and how long a peer stalls or floods, in seconds.
@@ -72,7 +74,7 @@ def _judge(figures: Figures, patient: Patient, runner: _Runner) -> None:
     waits = {name: percentiles(waits) for name, waits in patient.waits.items()}
     figures.extra.update({"others served, ms": waits, "growth, MB": runner.growth, "slowed down": runner.slowed})
     for name, found in waits.items():
-        if found["p99"] > PROMPT * min(runner.slowed[name], SLOWEST):
+        if figures.tried >= JUDGED and found["p99"] > PROMPT * min(runner.slowed[name], SLOWEST):
             figures.evidence.append(f"{name}: others waited {found['p99']} ms (p99)")
     for name, (peak, left) in runner.growth.items():
         if peak > (LONG_GROWTH if name == "long lines" else GROWTH) or left > GROWTH:
