@@ -74,12 +74,12 @@ class Launcher:
         return caught.value
 
     def close(self) -> None:
-        for child in self.children:  # a launcher that has let go of its child says that it has ended
-            if child.returncode is None or os.path.exists(f"/proc/{child.pid}"):
+        for child in self.children:  # Popen may not know: a launcher that lets go of its child says that it has ended
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # is it ours still?
                 os.kill(child.pid, signal.SIGKILL)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(child.pid, 0)
-                child.returncode = 0
+                os.waitpid(child.pid, 0)
+            child.returncode = 0
 
 
 @pytest.fixture
