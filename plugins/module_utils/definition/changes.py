@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import OPTIONS
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits import OF_SYSTEMD
 
 LIVE = "live"
 RESTART = "restart"
 # Options that QEMU never sees. The runner reads them again when it needs them.
-_LIVE_OPTIONS = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout"}) | {
-    *("autostart", "cpu_quota", "cpu_weight", "io_weight", "memory_max")  # systemd's
-}
+_LIVE_OPTIONS = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout", *OF_SYSTEMD})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, values
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
+#: Options that are systemd's to fulfil, at once and without QEMU.
+OF_SYSTEMD = ("autostart", "cpu_quota", "cpu_weight", "io_weight", "memory_max")
+
 # systemd.resource-control(5): weights are from 1 to 10000, and 100 is what a unit has that asks for none.
 MAX_WEIGHT = 10000
 # Percent of one CPU; of the 4096 that a guest can have.

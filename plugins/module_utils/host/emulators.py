@@ -12,6 +12,7 @@ import contextlib
 import os
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import (
     Process,
@@ -46,6 +47,15 @@ def look_at(process: Process, paths: VmPaths) -> t.Optional[Found]:
     """What ``process`` is, if it is the QEMU of this VM."""
     found = _found(process.pid, command_line(process.pid), os.path.dirname(paths.home))
     return found if found is not None and found.process == process and found.name == paths.name else None
+
+
+def unidentified(paths: VmPaths, why: str) -> MaqetError:
+    """What may be the QEMU of this VM is left alone as long as nobody knows that it is."""
+    return MaqetError(
+        f"Something lives that may be the QEMU of VM {paths.name}: {why}. It is left alone. Look at "
+        f"'fuser {paths.qemu_log}', and end it yourself if it is of no use.",
+        "qemu_unidentified",
+    )
 
 
 def orphans(where: Layout) -> list[Found]:

@@ -33,6 +33,8 @@ import os
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
+#: What ``order.json`` asks of the next runner: a new QEMU, paused; or one that lives to be taken over.
+START, ADOPT = "start", "adopt"
 # sockaddr_un.sun_path is 108 bytes with its NUL: unix(7).
 MAX_SOCKET_PATH = 107
 

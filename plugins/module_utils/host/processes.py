@@ -114,6 +114,14 @@ def exit_status(pidfd: int, seconds: float = 3.0) -> t.Optional[int]:
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
+def noted(entry: t.Any) -> t.Optional[Process]:
+    """The process that a note of ours (``{"pid", "start"}``) means, whether it lives or not; None if it means none."""
+    try:
+        return Process(int(entry["pid"]), int(entry["start"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def boot_id() -> str:
     """Names this boot of the host: random(4)."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

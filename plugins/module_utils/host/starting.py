@@ -21,7 +21,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import START, Layout, VmPaths, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, of_pid, wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import manager_of
 from ansible_collections.maqet.qemu.plugins.module_utils.host.unit_text import env_file
@@ -33,7 +33,7 @@ _LEAVE_SECONDS = 25.0
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """One attempt. ``purpose``: START or ADOPT of ``runner/report.py``; ``word`` tells its status from older ones."""
+    """One attempt. ``purpose``: START or ADOPT; ``word`` tells its status from older ones."""
 
     where: Layout
     paths: VmPaths
@@ -41,6 +41,24 @@ class Start:
     purpose: str
     seconds: float
     word: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def python(self) -> str:
+        """The Python of the role's virtual environment, else the one that runs this module."""
+        own = self.where.venv_python
+        return own if os.access(own, os.X_OK) else sys.executable
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Where the runner finds its trees."""
+        where = self.where
+        return {
+            "state": where.state,
+            "run": where.run,
+            "log": where.log,
+            "scope": where.scope,
+            "config": where.config,
+        }
 
 
 @contextlib.contextmanager
@@ -81,21 +99,13 @@ def replace(start: Start, runner: t.Optional[Process]) -> dict[str, t.Any]:
 
 
 def _prepare(start: Start) -> None:
-    where, paths = start.where, start.paths
+    paths = start.paths
     for folder in (paths.run, paths.log, paths.output):
         files.make_folder(folder)
-    python = where.venv_python if os.access(where.venv_python, os.X_OK) else sys.executable
-    values = {
-        "MAQET_PYTHON": python,
-        "MAQET_RUNNER": start.archive,
-        "MAQET_STATE": where.state,
-        "MAQET_RUN": where.run,
-        "MAQET_LOG": where.log,
-        "MAQET_SCOPE": where.scope,
-        "MAQET_CONFIG": where.config,
-    }
-    files.write_atomic(paths.runner_env, env_file(values).encode())
-    if start.purpose == "start":
+    values = {"python": start.python, "runner": start.archive, **start.options}
+    variables = {f"MAQET_{key.upper()}": value for key, value in values.items()}
+    files.write_atomic(paths.runner_env, env_file(variables).encode())
+    if start.purpose == START:
         files.remove(paths.status)
     files.write_json(paths.order, {"word": start.word, "purpose": start.purpose})
 
@@ -109,10 +119,8 @@ def _as_unit(act: t.Callable[[VmPaths, float], None], start: Start) -> None:
 
 def _as_session(start: Start) -> None:
     """A new session with / as folder. Only the readiness pipe is passed on, so that nothing holds the task."""
-    where = start.where
-    python = where.venv_python if os.access(where.venv_python, os.X_OK) else sys.executable
-    argv = [python, start.archive, "--vm", start.paths.name, "--state", where.state, "--run", where.run]
-    argv += ["--log", where.log, "--scope", where.scope, "--config", where.config]
+    argv = [start.python, start.archive, "--vm", start.paths.name]
+    argv += [word for key, value in start.options.items() for word in (f"--{key}", value)]
     reader, writer = os.pipe()
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

@@ -21,6 +21,8 @@ import typing as t
 
 Event = t.Mapping[str, t.Any]
 
+#: RunStates of a guest that has no CPU left which could notice a power button.
+DEAD = ("guest-panicked", "internal-error", "io-error", "shutdown")
 # Somebody on this host wanted it so: such a VM is not started again by itself.
 _WANTED = ("host-qmp-quit", "host-powerdown", "host-signal", "host-ui")
 # The guest wanted it so.

@@ -32,12 +32,12 @@ def find(definition: Definition, paths: VmPaths, status: t.Mapping[str, t.Any]) 
     ``status``: what a runner of this boot wrote down, or {}. Who started it does not matter, nor whether its program
     has been replaced since.
     """
-    noted = _noted(status)
+    noted = processes.noted(status.get("qemu"))
     found = None if noted is None else emulators.look_at(noted, paths)
     found = found or emulators.of_vm(paths, definition.uuid)
     if found is None or found.uuid != definition.uuid:
         if found is not None or locks.is_held(paths.qemu_log):
-            raise _unidentified(paths, "its qemu.log is locked, and no process is beyond doubt the one that does it")
+            raise emulators.unidentified(paths, f"{paths.qemu_log} is locked, and no process is it beyond doubt")
         return None
     pidfd = found.process.open()
     if pidfd is None:
@@ -63,7 +63,7 @@ async def connect(session: Session, definition: Definition, paths: VmPaths) -> N
             "monitor_unreachable",
         ) from None
     if about.get("UUID") != definition.uuid:
-        raise _unidentified(paths, f"what answers at its monitor has the uuid {about.get('UUID')}")
+        raise emulators.unidentified(paths, f"what answers at its monitor has the uuid {about.get('UUID')}")
     await _forget_files(session)
     session.take({"event": EVENT, "data": {"run_state": await session.run_state()}, "timestamp": _now()})
 
@@ -79,14 +79,6 @@ async def _forget_files(session: Session) -> None:
         return
 
 
-def _noted(status: t.Mapping[str, t.Any]) -> t.Optional[processes.Process]:
-    entry = status.get("qemu")
-    try:
-        return processes.Process(int(entry["pid"]), int(entry["start"])) if isinstance(entry, dict) else None
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
 def _uid(process: processes.Process) -> t.Optional[int]:
     try:
         return os.stat(f"/proc/{process.pid}").st_uid
@@ -97,11 +89,3 @@ def _uid(process: processes.Process) -> t.Optional[int]:
 def _now() -> dict[str, int]:
     seconds, micro = divmod(time.time_ns() // 1000, 1_000_000)  # as QEMU has it
     return {"seconds": seconds, "microseconds": micro}
-
-
-def _unidentified(paths: VmPaths, why: str) -> MaqetError:
-    return MaqetError(
-        f"Something lives that may be the QEMU of VM {paths.name}: {why}. It is left alone. Look at "
-        f"'fuser {paths.qemu_log}', and end it yourself if it is of no use.",
-        "qemu_unidentified",
-    )

@@ -11,6 +11,7 @@ which a VM whose runner was killed is without one; another Python takes the sour
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import io
@@ -39,7 +40,7 @@ SOURCES = (
     "guard.schema", "guard.scope", "guard.segments", "guard.sweep", "guard.verdict", "guard.walk",
     "guard.witness",
     "host.accel", "host.chain", "host.commands", "host.emulators", "host.files", "host.hostkey",
-    "host.identity", "host.locks", "host.paths", "host.processes", "host.qemu", "host.schema_cache",
+    "host.identity", "host.locks", "host.paths", "host.processes", "host.qemu", "host.schema_cache", "host.status",
     "host.yaml_reader", "host.yaml_strict",
     "qmp.ending", "qmp.events", "qmp.exits", "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
     "runner.adoption", "runner.agent", "runner.batch", "runner.bounds", "runner.client", "runner.daemon",
@@ -72,14 +73,19 @@ def digest(texts: t.Mapping[str, str]) -> str:
     return whole.hexdigest()[:16]
 
 
+@functools.lru_cache(maxsize=1)
+def own_digest() -> str:
+    """The digest of the runner that we carry. Reading its sources takes some 20 ms, so once is enough."""
+    return digest(sources())
+
+
 def install(folder: str) -> tuple[str, str]:
     """The path and digest of the runner's archive in ``folder``, written if it is not there yet."""
-    texts = sources()
-    name = digest(texts)
+    name = own_digest()
     path = os.path.join(folder, f"runner-{name}.{sys.implementation.cache_tag}.pyz")
     if not os.path.exists(path):
         files.make_folder(folder)
-        files.write_atomic(path, archive(texts), 0o644)
+        files.write_atomic(path, archive(sources()), 0o644)
     return path, name
 
 

@@ -24,6 +24,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scop
 from ansible_collections.maqet.qemu.plugins.module_utils.host import schema_cache
 from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import DEAD
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
@@ -33,8 +34,6 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import S
 
 log = logging.getLogger("maqet.desk")
 
-# A guest in one of these states has no CPU left that could notice a power button (RunState).
-_DEAD = ("guest-panicked", "internal-error", "io-error", "shutdown", "prelaunch")
 # How long QEMU may take for a command of our own, in seconds.
 _OWN = 10.0
 
@@ -71,14 +70,23 @@ class Desk:
             state = await self.session.run_state()
         except MaqetError:
             return ended.is_set()
-        if state in _DEAD or seconds <= 0:
+        if state in (*DEAD, "prelaunch") or seconds <= 0:
             return ended.is_set()
         reason = "the runner was asked to have the guest power off"
         if state == "paused":
             await self.send("cont", reason)
         if await self.send("system_powerdown", reason):
-            await asyncio.wait({asyncio.ensure_future(ended.wait())}, timeout=seconds)
+            await soon(ended, seconds)
         return ended.is_set()
+
+
+async def soon(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for ``event``, at most so long; whether it has come."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except asyncio.TimeoutError:
+        return False
+    return True
 
 
 async def open_desk(

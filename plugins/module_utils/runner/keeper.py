@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -15,15 +16,15 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults imp
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import ADOPT, START, Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp import ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import Ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import EventFile
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import adoption, emulator, remains, restarts
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import Desk, open_desk
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import Desk, open_desk, soon
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import ADOPT, START, Report, watchdog_seconds
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report, watchdog_seconds
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 
 log = logging.getLogger("maqet.keeper")
@@ -113,11 +114,7 @@ class Keeper:
                 raise _not_running(self._paths.name, "")
             return await self._start(definition, resume="start of the host")  # or of the unit by hand
         if known.get("phase") == "waiting":
-            try:
-                return await self._again(known, float(known.get("pause") or 0))
-            except (MaqetError, OSError) as error:
-                log.error("%s", error)
-                return await self._after(known, _not_come_up(error), 0.0)
+            return await self._again(known, float(known.get("pause") or 0))
         if known.get("phase") != "ready":
             raise MaqetError("The start of this VM was broken off before it was ready.", "runner_failed")
         events = EventFile(self._paths.events).load()
@@ -230,29 +227,29 @@ class Keeper:
 
     async def _after(self, facts: t.Mapping[str, t.Any], end: Ending, uptime: float) -> t.Optional[Desk]:
         """Keep why it ended; start it again if the VM's policy says so, else leave nothing behind."""
-        while True:
-            decision = restarts.decide(self._option("restart_policy"), end, self._restarts, uptime)
-            log.info("VM %s: %s", self._paths.name, end.detail)
-            self._restarts = decision.count
-            remains.ended(self._paths, end, facts.get("qemu"), uptime, decision)
-            if decision.pause is None or self._wishes.power_off or self._wishes.leave:
-                remains.sweep(self._paths)
-                return None
-            try:
-                return await self._again(facts, decision.pause)
-            except (MaqetError, OSError) as error:  # it did not come up: the next attempt, or the end of them
-                log.error("%s", error)
-                end, uptime = _not_come_up(error), 0.0
-
-    async def _again(self, facts: t.Mapping[str, t.Any], pause: float) -> t.Optional[Desk]:
-        """Wait, and start it again; None if we were asked to end meanwhile."""
-        waiting = {**facts, "boot_id": processes.boot_id(), "runner": myself(), "restarts": self._restarts}
-        self._report.waiting(waiting, pause)
-        log.info("started again in %g s", pause)
-        if await soon(t.cast(asyncio.Event, self._wishes.told), pause):
+        decision = restarts.decide(self._option("restart_policy"), end, self._restarts, uptime)
+        log.info("VM %s: %s", self._paths.name, end.detail)
+        self._restarts = decision.count
+        remains.ended(self._paths, end, facts.get("qemu"), uptime, decision)
+        if decision.pause is None or self._wishes.power_off or self._wishes.leave:
             remains.sweep(self._paths)
             return None
-        return await self._start(self._definition(), resume=f"restart_policy: {self._option('restart_policy')}")
+        return await self._again(facts, decision.pause)
+
+    async def _again(self, facts: t.Mapping[str, t.Any], pause: float) -> t.Optional[Desk]:
+        """Wait, and start it again; None if we were asked to end meanwhile, or if it came up too seldom."""
+        waiting = {**facts, "boot_id": processes.boot_id(), "runner": myself(), "restarts": self._restarts}
+        try:
+            self._report.waiting(waiting, pause)
+            log.info("started again in %g s", pause)
+            if await soon(t.cast(asyncio.Event, self._wishes.told), pause):
+                remains.sweep(self._paths)
+                return None
+            return await self._start(self._definition(), resume=f"restart_policy: {self._option('restart_policy')}")
+        except (MaqetError, OSError) as error:  # it did not come up: the next attempt, or the end of them
+            log.error("%s", error)
+            end = _not_come_up(error)
+        return await self._after(facts, end, 0.0)
 
     def _option(self, option: str) -> t.Any:
         """A live option of the VM as it is now; the default's of a VM that has been removed meanwhile."""
@@ -277,32 +274,20 @@ def myself() -> dict[str, t.Any]:
     }
 
 
-class watched:  # a context manager, used as a function
+@contextlib.contextmanager
+def watched(qemu: Emulator) -> t.Iterator[asyncio.Event]:
     """An event that is set when QEMU ends, for the length of a block."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
-    def __init__(self, qemu: Emulator) -> None:
-        self._pidfd = qemu.pidfd
-        self._ended = asyncio.Event()
+    def end() -> None:  # a pidfd stays readable, and would wake the loop for ever
+        loop.remove_reader(qemu.pidfd)
+        ended.set()
 
-    def __enter__(self) -> asyncio.Event:
-        asyncio.get_running_loop().add_reader(self._pidfd, self._end)
-        return self._ended
-
-    def __exit__(self, *_exception: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-
-    def _end(self) -> None:  # a pidfd stays readable, and would wake the loop for ever
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        self._ended.set()
-
-
-async def soon(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for ``event``, at most so long; whether it has come."""
+    loop.add_reader(qemu.pidfd, end)
     try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except asyncio.TimeoutError:
-        return False
-    return True
+        yield ended
+    finally:
+        loop.remove_reader(qemu.pidfd)
 
 
 async def first(*waits: t.Awaitable[t.Any]) -> None:

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import os
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, starting
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import ADOPT, START, Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import Start
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import bundle
@@ -22,27 +21,22 @@ def launch(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
 
     ``seconds`` is the longest that a start may take; a runner that is not ready by then is ended.
     """
-    return _with_ours(where, name, "start", seconds, starting.begin)
+    return _with_ours(where, name, START, seconds, starting.begin)
 
 
 def adopt(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
     """The same for a VM whose QEMU lives and whose runner is gone."""
-    return _with_ours(where, name, "adopt", seconds, starting.begin)
+    return _with_ours(where, name, ADOPT, seconds, starting.begin)
 
 
 def upgrade(where: Layout, name: str, runner: t.Optional[Process], seconds: float) -> dict[str, t.Any]:
     """Replace ``runner`` by ours under a QEMU that lives."""
-    return _with_ours(where, name, "adopt", seconds, lambda start: starting.replace(start, runner))
-
-
-@functools.lru_cache(maxsize=1)
-def _ours() -> str:
-    return bundle.digest(bundle.sources())
+    return _with_ours(where, name, ADOPT, seconds, lambda start: starting.replace(start, runner))
 
 
 def is_current(digest: t.Any) -> bool:
     """Whether a runner of this digest is the one that this module carries."""
-    return bool(digest == _ours())
+    return bool(digest == bundle.own_digest())
 
 
 def _with_ours(
@@ -61,13 +55,13 @@ def forget_unused(where: Layout, ours: str) -> list[str]:
 
     Nothing is removed while a runner is being started: it may be of an archive that no file names yet.
     """
+    if starting.runners(where) == [ours]:  # nearly always; with many VMs the rest is long
+        return []
     try:
         with _archives(where, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            texts = []
-            for name in os.listdir(where.vms):
-                with contextlib.suppress(OSError), open(where.vm(name).runner_env, encoding="utf-8") as file:
-                    texts.append(file.read())
-            unused = [name for name in starting.runners(where) if name != ours and not any(name in x for x in texts)]
+            used = {starting.archive_of(where, where.vm(name)) for name in os.listdir(where.vms)}
+            others = [name for name in starting.runners(where) if name != ours]
+            unused = [name for name in others if os.path.join(where.runners, name) not in used]
             for name in unused:
                 files.remove(os.path.join(where.runners, name))
             return unused

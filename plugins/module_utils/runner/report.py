@@ -14,13 +14,10 @@ import socket
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, status
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 
 Facts = t.Mapping[str, t.Any]
-
-#: What a task wants of the runner that it starts: a new QEMU, paused; or one that lives to be taken over.
-START, ADOPT = "start", "adopt"
 
 
 class Report:
@@ -29,7 +26,7 @@ class Report:
     def __init__(self, paths: VmPaths, ready_fd: t.Optional[int]) -> None:
         self._paths = paths
         self._ready_fd = ready_fd
-        self.known = _known(paths)
+        self.known = status.of_this_boot(paths)
         self.order = _order(paths)
         self._written: Facts = self.known
 
@@ -96,22 +93,8 @@ def watchdog_seconds() -> t.Optional[float]:
         return None
 
 
-def _known(paths: VmPaths) -> dict[str, t.Any]:
-    """What a runner of this boot wrote down; {} if that is nothing, or nothing that makes sense."""
-    status = _read(paths.status)
-    return status if status.get("boot_id") == processes.boot_id() else {}
-
-
 def _order(paths: VmPaths) -> dict[str, t.Any]:
     """What a task asked for; taken once, so that it does not hold for the runner after us."""
-    order = _read(paths.order)
+    order = status.read_object(paths.order)
     files.remove(paths.order)
     return order
-
-
-def _read(path: str) -> dict[str, t.Any]:
-    try:
-        found = files.read_json(path)
-    except MaqetError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -140,8 +140,8 @@ class _Conversation:
         self._names: t.Optional[frozenset[str]] = None
         connected = writer.get_extra_info("socket")
         self._peer = _peer(connected)
-        self._groups = _groups(connected)
-        self._who = self._caller({})
+        pid, uid, gid = self._peer
+        self._who = caller_of(pid, uid, gid, peer=True, groups=_groups(connected))
 
     async def run(self) -> None:
         """Serve until the client hangs up. What it had asked for goes on: QEMU may have it already."""
@@ -216,9 +216,8 @@ class _Conversation:
 
     def _caller(self, message: t.Mapping[str, t.Any]) -> Caller:
         """Who asks: the kernel's word for the process, and beside it what the client asserts."""
-        pid, uid, gid = self._peer
         context = message.get("context")
-        return caller_of(pid, uid, gid, context if isinstance(context, dict) else {}, peer=True, groups=self._groups)
+        return dataclasses.replace(self._who, controller=context if isinstance(context, dict) else {})
 
     def _subscribe(self, message: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         names, since = message.get("names"), message.get("since")

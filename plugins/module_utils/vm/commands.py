@@ -32,7 +32,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
     through_monitor,
     through_runner,
 )
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import Unread
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.reach import reach
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system, out_of_reach, refuse_direct
 
 # Commands of these classes change nothing, so neither does a task that sends no others.
@@ -182,20 +182,13 @@ def _send(plan: Plan) -> Answer:
         return _to_system(others, plan)
     if plan.direct:
         return _direct(_ours(where, paths, plan), where, plan)
-    try:
-        return through_runner(paths.runner_socket, paths.name, plan.asked)
-    except Unread:  # no such VM, or one that does not run: then that is the error; else it gets a runner
-        from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking
-
-        if not plan.asked.sends:
-            _ours(where, paths, plan)
-            raise
-        return asking(
-            where,
-            paths.name,
-            plan.asked.seconds,
-            lambda: through_runner(paths.runner_socket, paths.name, plan.asked),
-        )
+    return reach(
+        where,
+        paths.name,
+        plan.asked.seconds,
+        lambda: through_runner(paths.runner_socket, paths.name, plan.asked),
+        looking=not plan.asked.sends,
+    )
 
 
 def _to_system(paths: VmPaths, plan: Plan) -> Answer:

@@ -277,9 +277,7 @@ class Ensure:
         except MaqetError:
             self._abandon()
             raise
-        self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
-        if self.actual.problem is not None:
-            raise self.actual.problem
+        self._look_again()
         if self.actual.qemu is None:
             raise MaqetError(f"VM {self._desired.name} ended right after its start.", "vm_exited")
 
@@ -292,7 +290,7 @@ class Ensure:
         self._look_again()
 
     def _look_again(self) -> None:
-        """A QEMU that has been taken over is still what the rest of the plan is about."""
+        """A QEMU that was started or taken over is what the rest of the plan is about."""
         self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
         if self.actual.problem is not None:
             raise self.actual.problem

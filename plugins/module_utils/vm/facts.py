@@ -9,7 +9,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, age
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import age, noted
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp import exits
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import is_current
@@ -66,16 +66,9 @@ def look_through_runner(paths: VmPaths, seconds: float) -> dict[str, t.Any]:
     """What the runner of another user's VM says of it, in at most ``seconds``: more is not to be seen."""
     with RunnerClient(paths.runner_socket, paths.name, seconds) as client:
         known = client.request("status")
-    actual = Actual(None, _process(known, "qemu"), _process(known, "runner"), str(known.get("run_state")), known)
+    qemu, runner = noted(known.get("qemu")), noted(known.get("runner"))
+    actual = Actual(None, qemu, runner, str(known.get("run_state")), known)
     return facts(paths, actual)
-
-
-def _process(known: t.Mapping[str, t.Any], which: str) -> Process | None:
-    entry = known.get(which)
-    try:
-        return Process(int(entry["pid"]), int(entry["start"])) if isinstance(entry, dict) else None
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def look(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:

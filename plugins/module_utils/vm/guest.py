@@ -18,7 +18,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.agent_commands import CLASS_OF
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, redact_error, secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
-from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient, Unread
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.reach import reach
 
 Answer = t.Dict[str, t.Any]
 Params = t.Mapping[str, t.Any]
@@ -160,16 +161,7 @@ def _ask(paths: VmPaths, plan: Plan) -> Answer:
         with RunnerClient(paths.runner_socket, paths.name, seconds + _GRACE) as client:
             return client.request("guest", commands=plan.commands, **plan.fields)
 
-    try:
-        return ask()
-    except Unread:  # no such VM, or one that does not run: then that is the error; else it gets a runner
-        from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import demand
-        from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking
-
-        if plan.fields["check"] or plan.fields["explain"]:
-            demand(layout(), paths.name, seconds, look=False)
-            raise
-        return asking(layout(), paths.name, seconds, ask)
+    return reach(layout(), paths.name, seconds, ask, looking=plan.fields["check"] or plan.fields["explain"])
 
 
 def _result(plan: Plan, answer: Answer) -> Answer:

@@ -14,7 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent impor
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import emulators, files, locks, processes, watch
+from ansible_collections.maqet.qemu.plugins.module_utils.host import emulators, files, locks, processes, status, watch
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
@@ -102,7 +102,7 @@ def observe(where: Layout, name: str, seconds: float, look: bool = True) -> Actu
     """
     paths = where.vm(check_vm_name(name))
     definition = load(paths)
-    facts = _status(paths)
+    facts = status.of_this_boot(paths)
     qemu, runner = _live(facts.get("qemu")), _live(facts.get("runner"))
     if qemu is None and (locks.is_held(paths.qemu_log) or definition is None):
         qemu = _search(paths, definition)
@@ -137,7 +137,7 @@ def _moved_on(paths: VmPaths, runner: processes.Process, seconds: float) -> bool
     try:
         with watch.Folder(paths.run) as folder:
             # None: it is on its way in or out, and does not need long for that.
-            changed = _status(paths).get("phase") not in (None, "ready")
+            changed = status.of_this_boot(paths).get("phase") not in (None, "ready")
             return changed or bool(processes.wait_readable([pidfd, folder.fd], seconds))
     except FileNotFoundError:
         return bool(processes.wait_readable([pidfd], seconds))
@@ -149,11 +149,7 @@ def _search(paths: VmPaths, definition: t.Optional[Definition]) -> t.Optional[pr
     """The QEMU of a VM whose status or definition is lost; ``qemu_unidentified`` if what lives cannot be told."""
     found = emulators.of_vm(paths, definition.uuid if definition else None)
     if found is None and definition is not None and locks.is_held(paths.qemu_log):
-        raise MaqetError(
-            f"Something holds {paths.qemu_log}, and no process is beyond doubt the QEMU of VM {paths.name}. It is left "
-            f"alone. Look at 'fuser {paths.qemu_log}', and end it yourself if it is of no use.",
-            "qemu_unidentified",
-        )
+        raise emulators.unidentified(paths, f"{paths.qemu_log} is locked, and no process is it beyond doubt")
     return None if found is None else found.process
 
 
@@ -175,22 +171,8 @@ def not_found(where: Layout, name: str) -> MaqetError:
     return MaqetError(f"There is no VM {name!r}. {there}{whose}", "vm_not_found", known=known)
 
 
-def _status(paths: VmPaths) -> dict[str, t.Any]:
-    """What the runner wrote down in this boot; empty if that is nothing, or nothing that makes sense."""
-    try:
-        facts = files.read_json(paths.status)
-    except MaqetError:
-        return {}
-    if not isinstance(facts, dict) or facts.get("boot_id") != processes.boot_id():
-        return {}
-    return facts if all(isinstance(facts.get(key, {}), dict) for key in ("qemu", "runner")) else {}
-
-
-def _live(entry: t.Optional[t.Mapping[str, t.Any]]) -> t.Optional[processes.Process]:
-    try:
-        process = processes.Process(int(entry["pid"]), int(entry["start"])) if entry else None
-    except (KeyError, TypeError, ValueError):
-        return None
+def _live(entry: t.Any) -> t.Optional[processes.Process]:
+    process = processes.noted(entry)
     return process if process is not None and process.alive() else None
 
 

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import starting
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import ADOPT, Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import Folder
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadline
@@ -34,14 +34,12 @@ def asking(where: Layout, name: str, seconds: float, ask: t.Callable[[], T]) -> 
     Only what no runner has read is asked again. ``vm_not_found`` or ``vm_not_running`` if that is why there is none.
     """
     deadline = Deadline(seconds)
-    for attempt in range(_ATTEMPTS):
+    for _attempt in range(_ATTEMPTS - 1):
         try:
             return ask()
         except Unread:
-            if attempt == _ATTEMPTS - 1:
-                raise
             revive(where, name, deadline.left())
-    raise AssertionError("not reached")
+    return ask()
 
 
 def revive(where: Layout, name: str, seconds: float) -> bool:
@@ -71,7 +69,7 @@ def _start(where: Layout, name: str, seconds: float) -> None:
             "brings a runner along.",
             "runner_unreachable",
         )
-    starting.begin(starting.Start(where, paths, archive, "adopt", max(seconds, 5.0)))
+    starting.begin(starting.Start(where, paths, archive, ADOPT, max(seconds, 5.0)))
 
 
 def _comes_to_listen(paths: VmPaths, runner: Process, seconds: float) -> bool:

@@ -13,6 +13,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files, lock
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import DEAD
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 
@@ -22,8 +23,6 @@ _QUIT_SECONDS = 20.0
 _BURIAL_SECONDS = 10.0
 # How long a process may take to obey SIGTERM.
 _END_SECONDS = 5.0
-# A guest in one of these states has no CPU left that could notice a power button.
-_DEAD = ("guest-panicked", "internal-error", "io-error", "shutdown")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _ask_guest(control: Control, actual: Actual, patience: Patience, steps: list
     if actual.run_state == "prelaunch":  # it has never run: there is nobody to ask and nothing to lose
         _send(control, actual, "quit", patience.timeout, steps, True)
         return actual.process.wait_gone(_QUIT_SECONDS)
-    if patience.stop_timeout <= 0 or actual.run_state in _DEAD:
+    if patience.stop_timeout <= 0 or actual.run_state in DEAD:
         return False
     if actual.run_state == "paused":
         _send(control, actual, "cont", _seconds(patience), steps, patience.force)
@@ -121,7 +120,7 @@ def _send(control: Control, actual: Actual, command: str, seconds: float, steps:
 
 
 def _not_gone(actual: Actual, patience: Patience, steps: list[str]) -> MaqetError:
-    if actual.run_state in _DEAD:
+    if actual.run_state in DEAD:
         why = f"is '{actual.run_state}' and cannot notice a power button"
     elif patience.stop_timeout <= 0:
         why = "was given no time to shut down (stop_timeout: 0)"

@@ -7,15 +7,13 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits import properties
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits import OF_SYSTEMD, properties
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import Manager, advice, manager_of
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action
 
 Intent = t.Mapping[str, t.Any]
-
-_OPTIONS = ("autostart", "cpu_quota", "cpu_weight", "io_weight", "memory_max")
 
 
 class Unit:
@@ -62,7 +60,7 @@ class Unit:
         return self._manager
 
     def _refuse(self, intent: Intent) -> None:
-        for option in _OPTIONS:
+        for option in OF_SYSTEMD:
             if intent.get(option):
                 why = "needs systemd, which does not keep VMs on this host"
                 remedy = "Leave it out"

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import socket
@@ -20,6 +19,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadli
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient, Unread
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking
+
+T = t.TypeVar("T")
 
 # A match may not span more text than this, in bytes.
 _WINDOW = 1024 * 1024
@@ -41,7 +42,7 @@ class Watch:
         self._client: t.Optional[RunnerClient] = None
         self.events: list[dict[str, t.Any]] = []
         if any(wait.kind in ("event", "running") for wait in waits):
-            self._runner()
+            self._talk(lambda _client: None)  # from now on nothing is missed
 
     def close(self) -> None:
         """Let go of everything."""
@@ -62,11 +63,20 @@ class Watch:
         else:
             self._event(wait, wait.value)
 
-    def _runner(self) -> RunnerClient:
-        """A conversation with the runner in which all events come, also past ones; a new one if the runner is."""
-        if self._client is None:
-            self._client = asking(self._where, self._paths.name, self._deadline.left(), self._connected)
-        return self._client
+    def _talk(self, ask: t.Callable[[RunnerClient], T]) -> T:
+        """What ``ask`` gets of a runner from which all events come, also past ones; of the next if it hangs up."""
+
+        def once() -> T:
+            if self._client is None:
+                self._client = self._connected()
+            try:
+                return ask(self._client)
+            except Unread:
+                self._client.close()
+                self._client = None
+                raise
+
+        return asking(self._where, self._paths.name, self._deadline.left(), once)
 
     def _connected(self) -> RunnerClient:
         client = RunnerClient(self._paths.runner_socket, self._paths.name, self._deadline.left())
@@ -78,36 +88,16 @@ class Watch:
         return client
 
     def _running(self, wait: Wait) -> None:
-        status = asking(self._where, self._paths.name, self._deadline.left(), lambda: self._asked("status"))
+        status = self._talk(lambda client: client.request("status"))
         if status["run_state"] != "running":
             self._event(wait, "RESUME", since=status["last_event"])
-
-    def _asked(self, op: str) -> dict[str, t.Any]:
-        with self._hung_up():
-            return self._runner().request(op)
-        raise AssertionError("not reached")
-
-    @contextlib.contextmanager
-    def _hung_up(self) -> t.Iterator[None]:
-        """Forget a conversation that is over."""
-        try:
-            yield
-        except Unread:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
-            raise
-
-    def _next_event(self) -> dict[str, t.Any]:
-        with self._hung_up():
-            return self._runner().next_event()
 
     def _event(self, wait: Wait, name: str, since: int = 0) -> None:
         if any(event["event"] == name and event["seq"] > since for event in self.events):
             return
         while True:
             try:
-                event = asking(self._where, self._paths.name, self._deadline.left(), self._next_event)
+                event = self._talk(lambda client: client.next_event())
             except socket.timeout:
                 raise self._too_long(wait) from None
             except MaqetError:

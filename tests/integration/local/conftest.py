@@ -19,6 +19,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid
 from ansible_collections.maqet.qemu.plugins.modules import maqet_vm
 from ansible_collections.maqet.qemu.tests.hosts import modules, play
 
@@ -91,6 +92,14 @@ def given(name: str, **wanted: t.Any) -> Result:
 def state_of(name: str) -> str:
     """What QEMU says of a VM, asked through its runner without a controller."""
     return str(modules.must("maqet_qmp", vm=name, command="query-status")["response"]["status"])
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, and return when the process is gone."""
+    process = of_pid(pid)
+    assert process is not None
+    process.kill()
+    assert process.wait_gone(10)
 
 
 def traces(name: str) -> list[str]:

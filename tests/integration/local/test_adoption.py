@@ -13,17 +13,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, kill, traces
 
 FORCE = {"force": True, "stop_timeout": 1, "timeout": 5}
-
-
-def kill(pid: int) -> None:
-    """SIGKILL, and return when the process is gone."""
-    process = of_pid(pid)
-    assert process is not None
-    process.kill()
-    assert process.wait_gone(10)
 
 
 def same_qemu(started: Result, later: Result) -> bool:

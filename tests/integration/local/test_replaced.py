@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid, wait_readable
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import runners
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, kill
 
 FORCE = {"force": True, "stop_timeout": 0}
 
@@ -41,10 +41,7 @@ def test_another_runner(local: Local, name: str, tmp_path: Path) -> None:
     """It is told apart, works, and makes way for ours under a live guest; then its archive goes."""
     started = local.vm(name, state="running", **NOTHING)
     theirs = older(name, tmp_path)
-    runner = of_pid(started["vm"]["runner_pid"])
-    assert runner is not None
-    runner.kill()
-    assert runner.wait_gone(10)
+    kill(started["vm"]["runner_pid"])
     asked, old, kept, check, upgraded, again, done = local.run(
         {"maqet_qmp": {"vm": name, "command": "query-status"}},
         {"maqet_vm_info": {"name": name}},
@@ -83,10 +80,7 @@ def test_qemus_program(local: Local, name: str, tmp_path: Path) -> None:
     assert not started["failed"], started
     assert started["vm"]["qemu_binary"] == str(copy)
     copy.unlink()
-    runner = of_pid(started["vm"]["runner_pid"])
-    assert runner is not None
-    runner.kill()
-    assert runner.wait_gone(10)
+    kill(started["vm"]["runner_pid"])
     asked, info, direct, stopped = local.run(
         {"maqet_qmp": {"vm": name, "command": "query-status"}},
         {"maqet_vm_info": {"name": name}},
@@ -119,10 +113,7 @@ def imports_of(name: str, tmp_path: Path) -> tuple[subprocess.Popen[bytes], Path
 def test_pythons_library(local: Local, name: str, tmp_path: Path) -> None:
     """What is imported before the runner says that it is ready may be replaced: nothing is imported after that."""
     started = local.vm(name, state="running", **NOTHING)
-    runner = of_pid(started["vm"]["runner_pid"])
-    assert runner is not None
-    runner.kill()
-    assert runner.wait_gone(10)
+    kill(started["vm"]["runner_pid"])
     process, log = imports_of(name, tmp_path)
     before = log.read_bytes()
     assert b"took over QEMU" in before and b"import time:" in before

@@ -19,6 +19,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PRO
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import keeper as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.adoption import EVENT
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import soon
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, UUID, Client, Message, event
 from ansible_collections.maqet.qemu.tests.unit.runner.household import FACTS, FakeQemu, House, Life
 
@@ -267,7 +268,7 @@ def test_one_that_ends_before_it_greets(house: House) -> None:
 
 
 def test_one_that_talks_nonsense(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = room.soon
+    real = soon
     monkeypatch.setattr(room, "soon", lambda told, _seconds: real(told, 0.1))
     house.order("start")
     house.greeting = b"SSH-2.0-OpenSSH\n"

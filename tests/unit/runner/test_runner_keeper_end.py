@@ -16,6 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client impor
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import keeper as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import restarts
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.adoption import EVENT
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import soon
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Client, Message, event
 from ansible_collections.maqet.qemu.tests.unit.runner.household import FakeQemu, House, Life
@@ -264,7 +265,7 @@ def test_powering_off_a_guest_that_does_not_listen(house: House) -> None:
 
 
 def test_powering_off_a_qemu_that_does_not_listen(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = room.soon
+    real = soon
     monkeypatch.setattr(room, "soon", lambda what, seconds: real(what, min(seconds, 0.2)))
     house.define(shutdown_timeout=0.1, restart_policy="always")
     house.obeys = set()

@@ -13,9 +13,9 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import ADOPT, START, Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import ADOPT, START, Report, watchdog_seconds
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report, watchdog_seconds
 
 FACTS: dict[str, t.Any] = {"vm": "web", "uuid": "u", "qemu": {"version": "7.2.22", "pid": 4711}}
 
