@@ -46,6 +46,10 @@ class Entry:
         #: uid -> (when it was recorded, how many refusals since), the latest last.
         self._refused: collections.OrderedDict[int, tuple[float, int]] = collections.OrderedDict()
 
+    def admits(self, uid: int, groups: t.Iterable[int]) -> bool:
+        """Whether a process of this user and these groups has a role, for which no more need be known of it."""
+        return self._source.current().role_of(uid, groups) is not None
+
     def demand(self, caller: Caller) -> None:
         """Nothing for who has a role, whatever it is; MaqetError ``policy_denied``, recorded, for anybody else."""
         policy = self._source.current()

@@ -16,25 +16,33 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Cal
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entry
 
 
+class Visitor(t.NamedTuple):
+    """What the kernel says of who connects, and how to learn the rest, which takes longer: only a refusal needs it."""
+
+    uid: int
+    groups: t.Collection[int]
+    look: t.Callable[[], Caller]
+
+
 class Door:
     """The door of one runner; ``entry`` is None where the socket's mode lets in its owner alone."""
 
     def __init__(self, entry: t.Optional[Entry]) -> None:
         self._entry = entry
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "door")
-        self._waiting: list[tuple[Caller, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Visitor, asyncio.Future[None]]] = []
         self._asking: t.Optional[asyncio.Task[None]] = None
 
     def close(self) -> None:
         """Nobody comes any more."""
         self._thread.shutdown(wait=False)
 
-    async def demand_role(self, caller: Caller) -> None:
+    async def demand_role(self, visitor: Visitor) -> None:
         """What :meth:`Entry.demand` says by the policy as it is after this call."""
         if self._entry is None:
             return
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((caller, answer))
+        self._waiting.append((visitor, answer))
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._ask(self._entry))
         await answer
@@ -44,8 +52,8 @@ class Door:
         try:
             while self._waiting:
                 asked, self._waiting = self._waiting, []
-                errors = await loop.run_in_executor(self._thread, _errors, entry, [caller for caller, _answer in asked])
-                for (_caller, answer), error in zip(asked, errors):
+                errors = await loop.run_in_executor(self._thread, _errors, entry, [one for one, _answer in asked])
+                for (_visitor, answer), error in zip(asked, errors):
                     if answer.done():  # its client has gone
                         continue
                     if error is None:
@@ -56,11 +64,12 @@ class Door:
             self._asking = None
 
 
-def _errors(entry: Entry, callers: list[Caller]) -> list[t.Optional[Exception]]:
+def _errors(entry: Entry, visitors: list[Visitor]) -> list[t.Optional[Exception]]:
     errors: list[t.Optional[Exception]] = []
-    for caller in callers:
+    for visitor in visitors:
         try:
-            entry.demand(caller)
+            if not entry.admits(visitor.uid, visitor.groups):
+                entry.demand(visitor.look())
             errors.append(None)
         except Exception as error:  # pylint: disable=broad-except  # each gets its own, and no one that of another
             errors.append(error)

@@ -20,7 +20,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.entry import Entr
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import Event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE, PROTOCOL, decode, encode
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.bounds import SHORT, Bounds, give_memory_back
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.door import Door
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.door import Door, Visitor
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 
@@ -127,7 +127,7 @@ class Server:
 
 
 class _Conversation:
-    """One client. What the kernel says of it is taken once, when it connects."""
+    """One client. What the socket says of it is taken once, when it connects."""
 
     def __init__(self, house: _House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._house = house
@@ -140,13 +140,15 @@ class _Conversation:
         self._names: t.Optional[frozenset[str]] = None
         connected = writer.get_extra_info("socket")
         self._peer = _peer(connected)
-        pid, uid, gid = self._peer
-        self._who = caller_of(pid, uid, gid, peer=True, groups=_groups(connected))
+        self._groups = _groups(connected)
+        self._who: t.Optional[Caller] = None
+        _pid, uid, gid = self._peer
+        self._visitor = Visitor(uid, {gid, *self._groups}, self._look)
 
     async def run(self) -> None:
         """Serve until the client hangs up. What it had asked for goes on: QEMU may have it already."""
         try:
-            await self._house.door.demand_role(self._who)
+            await self._house.door.demand_role(self._visitor)
         except MaqetError as error:
             self._send({"error": error.as_dict()})
             with contextlib.suppress(ConnectionError):
@@ -207,17 +209,24 @@ class _Conversation:
         if op == "guest":
             return await self._service.guest(message, self._caller(message))
         if op == "status":
-            await self._house.door.demand_role(self._who)
+            await self._house.door.demand_role(self._visitor)
             return await self._service.status()
         if op == "subscribe":
-            await self._house.door.demand_role(self._who)
+            await self._house.door.demand_role(self._visitor)
             return self._subscribe(message)
         raise MaqetError(f"The runner has no operation {op!r}.", "invalid_request")
 
     def _caller(self, message: t.Mapping[str, t.Any]) -> Caller:
         """Who asks: the kernel's word for the process, and beside it what the client asserts."""
         context = message.get("context")
-        return dataclasses.replace(self._who, controller=context if isinstance(context, dict) else {})
+        return dataclasses.replace(self._look(), controller=context if isinstance(context, dict) else {})
+
+    def _look(self) -> Caller:
+        """What can be known of the client's process. Taken once, when it is needed: it takes four looks into /proc."""
+        if self._who is None:
+            pid, uid, gid = self._peer
+            self._who = caller_of(pid, uid, gid, peer=True, groups=self._groups)
+        return self._who
 
     def _subscribe(self, message: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         names, since = message.get("names"), message.get("since")
