@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import remove, tail
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, of_pid
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, argument, command_lines, of_pid
 from ansible_collections.maqet.qemu.tests.chaos.case import Broken, check
 
 Result = t.Dict[str, t.Any]
@@ -140,32 +140,17 @@ class World:
 
     def qemus(self, name: str | None = None) -> list[Process]:
         """The QEMU processes of a VM, or of all."""
-        wanted = b"guest=" if name is None else f"guest={name},".encode()
-        return self._processes(lambda words: b"qemu-system" in words[0] and any(wanted in word for word in words))
+        wanted = "guest=" if name is None else f"guest={name},"
+        return _processes(lambda words: "qemu-system" in words[0] and any(wanted in word for word in words))
 
     def runners(self, name: str | None = None) -> list[Process]:
         """The runners of a VM, or of all."""
 
-        def is_one(words: list[bytes]) -> bool:
-            pairs = list(zip(words, words[1:]))
-            named = name is None or (b"--vm", os.fsencode(name)) in pairs
-            return named and (b"--state", os.fsencode(self.where.state)) in pairs
+        def is_one(words: list[str]) -> bool:
+            named = name is None or argument(words, "--vm") == name
+            return named and argument(words, "--state") == self.where.state
 
-        return self._processes(is_one)
-
-    def _processes(self, is_one: t.Callable[[list[bytes]], bool]) -> list[Process]:
-        found = []
-        for entry in sorted(os.listdir("/proc")):
-            if not entry.isdigit():
-                continue
-            try:
-                words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue  # it ended meanwhile
-            process = of_pid(int(entry)) if is_one(words) else None
-            if process is not None:
-                found.append(process)
-        return found
+        return _processes(is_one)
 
     def check_empty(self) -> None:
         """Broken if a round that is over has left a process, anything in the run folder, or half a file."""
@@ -179,7 +164,7 @@ class World:
         """End all processes of this world and empty its folders; RuntimeError outside of namespaces of our own."""
         if PROGRAMS.encode() not in Path("/proc/1/cmdline").read_bytes():
             raise RuntimeError("this is no world of our own: nothing is killed here")
-        others = [process for process in self._processes(lambda _words: True) if process.pid not in (1, os.getpid())]
+        others = [process for process in _processes(lambda _words: True) if process.pid not in (1, os.getpid())]
         for process in others:  # also one that is stopped
             process.kill()
         for process in others:
@@ -202,6 +187,11 @@ class World:
         """For whoever watches."""
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+def _processes(is_one: t.Callable[[list[str]], bool]) -> list[Process]:
+    found = [of_pid(pid) for pid, words in command_lines() if is_one(words)]
+    return [process for process in found if process is not None]
 
 
 def short(result: Result) -> str:

@@ -19,7 +19,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import argument, command_lines, of_pid
 from ansible_collections.maqet.qemu.plugins.modules import maqet_vm
 from ansible_collections.maqet.qemu.tests.hosts import modules, play
 
@@ -104,19 +104,13 @@ def kill(pid: int) -> None:
 
 def traces(name: str) -> list[str]:
     """Processes, sockets, locks and pid files that belong to a VM: none may be left of one that is stopped."""
-    found = [line for line in _command_lines() if f"guest={name}," in line or f"--vm\0{name}\0" in line]
+    found = [
+        " ".join(words)
+        for _pid, words in command_lines()
+        if any(f"guest={name}," in word for word in words) or argument(words, "--vm") == name
+    ]
     run = Path(layout().run, name)
     return found + ([str(run), *map(str, run.iterdir())] if run.exists() else [])
-
-
-def _command_lines() -> list[str]:
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(path.read_text("utf-8", "replace"))
-        except OSError:
-            continue  # it ended meanwhile
-    return lines
 
 
 def remove(name: str, rubbish: bool = False) -> None:
