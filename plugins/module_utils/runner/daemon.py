@@ -42,6 +42,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     os.umask(0o077)
     _keep_memory_to_ourselves()
+    _pass_on_nothing()
     wishes = Wishes()
     signal.signal(signal.SIGTERM, wishes.leave_early)
     signal.signal(signal.SIGPWR, wishes.leave_early)
@@ -79,6 +80,20 @@ def _keep_memory_to_ourselves() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+
+
+def _pass_on_nothing() -> None:
+    """Empty our set of inheritable capabilities (capabilities(7)), which is full in some containers.
+
+    QEMU's own user could make nothing of them; this is so that nobody need wonder.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, and this process
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: of the lower 32, then of the upper
+    with contextlib.suppress(AttributeError):
+        if libc.capget(header, sets) == 0:
+            sets[2] = sets[5] = 0
+            libc.capset(header, sets)
 
 
 def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:

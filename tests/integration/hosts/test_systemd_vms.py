@@ -88,7 +88,7 @@ def starts(host: nspawn.Host, name: str) -> t.Iterator[t.Callable[[], float]]:
                 raise AssertionError("the journal has ended")
 
             host.root("sh", "-c", "echo here | systemd-cat -t maqet-test")
-            assert "here" in next(lines).decode()  # it follows
+            assert "here" in next(lines, b"").decode()  # it follows
             yield next_start
         finally:
             journal.kill()

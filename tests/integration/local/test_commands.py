@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, given, state_of, traces
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, given, kill, state_of, traces
 
 MODES = ("ipc", "direct")
 HMP: Result = {"command": "human-monitor-command", "arguments": {"command-line": "info version"}}
@@ -212,20 +211,22 @@ def test_the_monitor_is_free_after_a_direct_task_that_failed(local: Local, runni
 
 
 def test_a_vm_whose_runner_is_gone(local: Local, name: str) -> None:
-    """QEMU goes on. ipc says what to do; direct works; stopped and absent leave nothing."""
+    """QEMU goes on. direct works without a runner, ipc with another one; stopped and absent leave nothing."""
     started = given(name)
-    os.kill(started["vm"]["runner_pid"], signal.SIGKILL)
-    unreachable, direct, info = local.run(
-        {"maqet_qmp": {"vm": name, "command": "query-status"}},
+    kill(started["vm"]["runner_pid"])
+    direct, alone, asked, info = local.run(
         {"maqet_qmp": {"vm": name, "command": "query-status", "mode": "direct"}},
         {"maqet_vm_info": {"name": name}},
+        {"maqet_qmp": {"vm": name, "command": "query-status"}},
+        {"maqet_vm_info": {"name": name}},
     )
-    assert unreachable["error_code"] == "runner_unreachable" and "mode: direct" in unreachable["msg"]
-    assert direct["response"]["status"] == "running"
-    assert info["vms"][0]["qemu_pid"] == started["vm"]["qemu_pid"] and info["vms"][0]["runner_pid"] is None
+    assert direct["response"]["status"] == asked["response"]["status"] == "running"
+    assert alone["vms"][0]["qemu_pid"] == started["vm"]["qemu_pid"] and alone["vms"][0]["runner_pid"] is None
+    assert info["vms"][0]["qemu_pid"] == started["vm"]["qemu_pid"]
+    assert info["vms"][0]["runner_pid"] not in (None, started["vm"]["runner_pid"])
     stopped = local.vm(name, state="stopped", force=True, stop_timeout=1)
     assert stopped["stop_steps"] == ["system_powerdown", "quit"]
-    assert {record["via"] for record in stopped["audit"]} == {"direct"}
+    assert {record["via"] for record in stopped["audit"]} == {"ipc"}
     assert traces(name) == []
 
 

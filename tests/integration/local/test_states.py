@@ -130,7 +130,7 @@ def test_a_guest_that_obeys(local: Local, name: str, guest: Result) -> None:
         {"maqet_vm": {"name": name, "state": "stopped"}},
     )
     assert stopped["stop_steps"] == ["system_powerdown"]
-    assert stopped["vm"]["last_exit"]["reason"] == "guest-shutdown"
+    assert stopped["vm"]["last_exit"]["reason"] == "host-powerdown"
 
 
 def test_waiting_for_events_and_the_end(local: Local, name: str, guest: Result) -> None:
