@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, live
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import OPTIONS
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits import OF_SYSTEMD
 
@@ -24,6 +24,8 @@ class Difference:
     before: dict[str, t.Any] = field(default_factory=dict)
     after: dict[str, t.Any] = field(default_factory=dict)
     impacts: dict[str, str] = field(default_factory=dict)
+    #: What a running QEMU is to be told, by option.
+    steps: dict[str, list[live.Change]] = field(default_factory=dict)
 
     @property
     def options(self) -> list[str]:
@@ -40,7 +42,7 @@ class Difference:
 
 
 def impact(option: str) -> str:
-    """``live`` if a running VM takes a change of this option, else ``restart``."""
+    """``live`` if a running VM takes any change of this option, else ``restart``; see ``live.py`` for the others."""
     return LIVE if option in _LIVE_OPTIONS else RESTART
 
 
@@ -48,11 +50,15 @@ def diff(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], host_arch:
     """Compare two intents. With ``host_arch``, writing down what is the default already costs no restart."""
     changed = [option for option in OPTIONS if before.get(option) != after.get(option)]
     same: frozenset[str] = frozenset()
+    steps: dict[str, list[live.Change]] = {}
     if host_arch and changed:
         old, new = defaults.effective(before, host_arch), defaults.effective(after, host_arch)
         same = frozenset(option for option in changed if old[option] == new[option])
+        found = {option: live.changes(option, old, new) for option in changed if option not in same}
+        steps = {option: these for option, these in found.items() if these is not None}
     return Difference(
         before={option: before.get(option) for option in changed},
         after={option: after.get(option) for option in changed},
-        impacts={option: LIVE if option in same else impact(option) for option in changed},
+        impacts={option: LIVE if option in same or option in steps else impact(option) for option in changed},
+        steps=steps,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import network_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import Ports
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 
@@ -70,6 +71,11 @@ class Place:
 def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
     """The whole argv, beginning with the binary. QEMU starts paused; its runner lets it go on."""
     wanted = defaults.effective(intent, place.host_arch)
+    ports = Ports(wanted["machine"])
+    plugged = [
+        *disk_arguments(wanted["disks"], place.disks, place.sources, ports),
+        *network_arguments(wanted["networks"], place.uuid, wanted["arch"], ports),
+    ]
     return [
         place.binary,
         *_identity(place),
@@ -80,8 +86,8 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *_kernel(wanted, place.renamed),
         *_serial(wanted, place),
         *_display(wanted, place),
-        *disk_arguments(wanted["disks"], place.disks, place.sources),
-        *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
+        *ports.arguments(),
+        *plugged,
         *_agent(wanted, place),
         *_actions(wanted),
         *wanted["extra_args"],

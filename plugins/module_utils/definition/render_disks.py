@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import Ports
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import json_object, option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 
@@ -47,10 +48,11 @@ def disk_arguments(
     disks: t.Sequence[t.Mapping[str, t.Any]],
     files: t.Mapping[str, DiskFile],
     sources: t.Mapping[str, Source],
+    ports: Ports,
 ) -> list[str]:
     """Arguments for all disks (with defaults filled in); the guest's firmware tries them in the order of the list.
 
-    A disk that is not among ``sources`` is opened by the path of its file.
+    A disk that is not among ``sources`` is opened by the path of its file. ``ports``: what those on PCI sit in.
     """
     arguments = _controllers({disk["interface"] for disk in disks})
     places: dict[str, int] = {}
@@ -59,8 +61,11 @@ def disk_arguments(
         place = places.get(interface, 0)
         places[interface] = place + 1
         file = files[disk["name"]]
-        arguments += _nodes(disk, sources.get(disk["name"]) or Source(file.path, file.driver))
-        arguments += ["-device", _device(disk, interface, place, index + 1)]
+        for node in disk_nodes(disk, sources.get(disk["name"]) or Source(file.path, file.driver)):
+            arguments += ["-blockdev", json_object(node)]
+        device = disk_device(disk, place, index + 1)
+        bus = ports.next() if interface == "virtio" else []
+        arguments += ["-device", option_string(device.pop("driver"), [*device.items(), *bus])]
     return arguments
 
 
@@ -77,14 +82,15 @@ def _controllers(interfaces: t.Collection[str]) -> list[str]:
     return arguments
 
 
-def _nodes(disk: t.Mapping[str, t.Any], source: Source) -> list[str]:
+def disk_nodes(disk: t.Mapping[str, t.Any], source: Source) -> list[dict[str, t.Any]]:
+    """The block nodes of a disk, each after what it refers to: for ``-blockdev`` and ``blockdev-add`` alike."""
     node = node_name(disk["name"])
     readonly = disk["readonly"]
     file_node = source.file_node(readonly, f"{node}-file")
     format_node = {"driver": source.driver, "node-name": node, "file": f"{node}-file", "read-only": readonly}
     if source.backing:
         format_node["backing"] = _below(source.backing)
-    return ["-blockdev", json_object(file_node), "-blockdev", json_object(format_node)]
+    return [file_node, format_node]
 
 
 def _below(chain: t.Sequence[Source]) -> dict[str, t.Any]:
@@ -96,15 +102,25 @@ def _below(chain: t.Sequence[Source]) -> dict[str, t.Any]:
     return node
 
 
-def _device(disk: t.Mapping[str, t.Any], interface: str, place: int, boot_index: int) -> str:
-    """``place`` counts the disks of an interface. Boot indices start at 1: a kernel from the host has 0."""
-    buses: dict[str, tuple[str, list[tuple[str, t.Any]]]] = {
-        "virtio": ("virtio-blk-pci", []),
-        "scsi": ("scsi-hd", [("bus", f"{SCSI_CONTROLLER}.0"), ("scsi-id", place)]),
-        "sata": ("ide-hd", [("bus", f"{SATA_CONTROLLER}.{place}")]),
-        "ide": ("ide-hd", [("bus", f"ide.{place // 2}"), ("unit", place % 2)]),
-    }
-    driver, bus = buses[interface]
-    name = disk["name"]
-    properties = [("id", name), *bus, ("drive", node_name(name)), ("serial", name), ("bootindex", boot_index)]
-    return option_string(driver, properties)
+def disk_device(
+    disk: t.Mapping[str, t.Any], place: t.Optional[int] = None, boot_index: t.Optional[int] = None
+) -> dict[str, t.Any]:
+    """The device of a disk, its ``driver`` and properties: for ``-device`` and ``device_add`` alike.
+
+    ``place`` counts the disks of an interface, None of one that is plugged in. Boot indices start at 1: a kernel from
+    the host has 0.
+    """
+    interface, name = disk["interface"], disk["name"]
+    drivers = {"virtio": "virtio-blk-pci", "scsi": "scsi-hd", "sata": "ide-hd", "ide": "ide-hd"}
+    device: dict[str, t.Any] = {"driver": drivers[interface], "id": name}
+    if interface == "scsi":
+        device["bus"] = f"{SCSI_CONTROLLER}.0"
+    if place is not None:
+        places: dict[str, dict[str, t.Any]] = {
+            "scsi": {"scsi-id": place},
+            "sata": {"bus": f"{SATA_CONTROLLER}.{place}"},
+            "ide": {"bus": f"ide.{place // 2}", "unit": place % 2},
+        }
+        device.update(places.get(interface, {}))
+    device.update({"drive": node_name(name), "serial": name})
+    return device if boot_index is None else {**device, "bootindex": boot_index}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import Ports
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 
 
@@ -16,24 +17,36 @@ def mac_address(uuid: str, index: int) -> str:
     return f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
 
 
-def network_arguments(networks: t.Sequence[t.Mapping[str, t.Any]], uuid: str, arch: str) -> list[str]:
-    """Arguments for all cards (with defaults filled in): back end ``netN`` and card ``nicN``, N from 0.
+def network_arguments(networks: t.Sequence[t.Mapping[str, t.Any]], uuid: str, arch: str, ports: Ports) -> list[str]:
+    """Arguments for all cards (with defaults filled in), the Nth with back end ``netN`` and device ``nicN``, from 0.
 
-    Cards bring boot ROMs for x86 only. An Arm guest cannot run them, and hosts may lack the files.
+    ``ports``: what they sit in.
     """
-    rom = [("romfile", "")] if arch == "aarch64" else []
     arguments = []
     for index, network in enumerate(networks):
         forwards = [("hostfwd", _forward(rule)) for rule in network["hostfwd"]]
-        card = [
-            ("id", f"nic{index}"),
-            ("netdev", f"net{index}"),
-            ("mac", network.get("mac") or mac_address(uuid, index)),
-            *rom,
-        ]
+        device = network_device(network, index, uuid, arch)
         arguments += ["-netdev", option_string(network["type"], [("id", f"net{index}"), *forwards])]
-        arguments += ["-device", option_string(network["model"], card)]
+        arguments += ["-device", option_string(device.pop("driver"), [*device.items(), *ports.next()])]
     return arguments
+
+
+def network_backend(network: t.Mapping[str, t.Any], index: int) -> dict[str, t.Any]:
+    """The back end of a card, for ``netdev_add``."""
+    backend: dict[str, t.Any] = {"type": network["type"], "id": f"net{index}"}
+    if network["hostfwd"]:
+        backend["hostfwd"] = [{"str": _forward(rule)} for rule in network["hostfwd"]]
+    return backend
+
+
+def network_device(network: t.Mapping[str, t.Any], index: int, uuid: str, arch: str) -> dict[str, t.Any]:
+    """The card itself, its ``driver`` and properties: for ``-device`` and ``device_add`` alike.
+
+    Cards bring boot ROMs for x86 only. An Arm guest cannot run them, and hosts may lack the files.
+    """
+    rom = {"romfile": ""} if arch == "aarch64" else {}
+    mac = network.get("mac") or mac_address(uuid, index)
+    return {"driver": network["model"], "id": f"nic{index}", "netdev": f"net{index}", "mac": mac, **rom}
 
 
 def _forward(rule: t.Mapping[str, t.Any]) -> str:

@@ -132,3 +132,11 @@ def remove(path: str) -> None:
     else:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def is_block_device(path: str) -> bool:
+    """Whether ``path`` leads to one; not if it leads nowhere, which others say better."""
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:
+        return False

@@ -28,7 +28,8 @@ _PREFIX = "ansible_collections.maqet.qemu.plugins.module_utils."
 # Everything that runner.daemon reaches; a test compares this list with its imports.
 SOURCES = (
     "definition.defaults", "definition.networks", "definition.render", "definition.render_disks",
-    "definition.render_networks", "definition.spelling", "definition.stored", "definition.values",
+    "definition.render_networks", "definition.render_ports", "definition.spelling", "definition.stored",
+    "definition.values",
     "errors",
     "guard.addresses", "guard.agent", "guard.agent_commands", "guard.caller", "guard.canonical", "guard.case",
     "guard.chain", "guard.commands", "guard.conditions", "guard.devices", "guard.entry", "guard.gate",

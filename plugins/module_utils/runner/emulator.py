@@ -13,7 +13,6 @@ import dataclasses
 import fcntl
 import os
 import socket
-import stat
 import subprocess
 import typing as t
 
@@ -150,7 +149,7 @@ def _sources(
     for disk in disks:
         name, file = disk["name"], definition.files[disk["name"]]
         if uid is None or premises.is_own(file, paths):
-            source = Source(file.path, file.driver, _is_device(file.path))
+            source = Source(file.path, file.driver, files.is_block_device(file.path))
         else:
             source = opened.disk(name, file.path, file.driver, disk["readonly"])
         if uid is not None:
@@ -158,13 +157,6 @@ def _sources(
             source = dataclasses.replace(source, backing=tuple(opened.base(name, link) for link in links))
         sources[name] = source
     return sources
-
-
-def _is_device(path: str) -> bool:
-    try:
-        return stat.S_ISBLK(os.stat(path).st_mode)
-    except OSError:  # QEMU says better what is wrong with it
-        return False
 
 
 def _renamed(wanted: t.Mapping[str, t.Any], opened: Opened) -> dict[str, str]:

@@ -12,6 +12,7 @@ import uuid
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference, diff
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
@@ -21,6 +22,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import fo
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, preflight
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.live import Live
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, executes, plan, plan_absent
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import revive
@@ -202,6 +204,7 @@ class Ensure:
             "start": self._start,
             "resume": lambda _action: self._send("cont"),
             "pause": lambda _action: self._send("stop"),
+            **dict.fromkeys(("plug_disk", "unplug_disk", "plug_network", "unplug_network"), self._change),
             "adopt": self._adopt,
             "upgrade_runner": self._upgrade,
             "cancel_restart": lambda _action: sweep(self._paths, self.actual),
@@ -233,8 +236,21 @@ class Ensure:
         except MaqetError:
             forbid_restart(self._paths)
 
+    def _live(self) -> Live:
+        definition = t.cast(Definition, self.work.definition)
+        stored = t.cast(Definition, self.actual.definition)
+        return Live(self._where, self._control, self.actual, stored, definition, self._desired.patience.timeout)
+
+    def _change(self, action: Action) -> None:
+        change = t.cast(Change, action.change)
+        self._live().perform(change)
+        self._undo.append(lambda: self._live().perform(change.reversed()))
+
     def _disk(self, action: Action) -> None:
         job = next(job for job in self.work.jobs if job.disk == action.detail["disk"])
+        if job.kind == "grow_disk" and self.actual.qemu is not None:
+            self._live().grow(job)
+            return
         self._made_home()
         disks.perform(job)
         self._undo.append(lambda: disks.undo(job))

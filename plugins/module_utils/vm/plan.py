@@ -8,6 +8,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import LIVE, RESTART, Difference
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job
 
@@ -30,6 +31,8 @@ class Action:
     kind: str
     impact: str = LIVE
     detail: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    #: What a running QEMU is to be told; not for results.
+    change: t.Optional[Change] = None
 
     def as_dict(self) -> dict[str, t.Any]:
         """As it stands in a task's result."""
@@ -64,7 +67,7 @@ def plan(
     ``difference`` is between the stored intent and the wanted one. A running VM is not restarted
     for it unless ``allow_restart``: that is ``restart_required`` with the options that ask for it.
     """
-    costly = difference.restart or [job.disk for job in jobs]
+    costly = _costly(now, difference, jobs)
     restarting = now.runs and (state == "restarted" or (bool(costly) and state != "stopped"))
     if restarting and costly and state != "restarted" and not allow_restart:
         raise MaqetError(
@@ -78,12 +81,29 @@ def plan(
         actions += _runner(now)
     if now.waiting and state in ("stopped", "paused", "restarted", "running"):
         actions.append(Action("cancel_restart"))
-    actions += [_job(job) for job in jobs]
+    told = [] if costly or not now.runs or actions[:1] == [Action("stop", RESTART)] else _told(difference)
+    actions += [action for action in told if action.kind.startswith("unplug")]
+    actions += [_job(job, RESTART if costly else LIVE) for job in jobs]
+    actions += [action for action in told if not action.kind.startswith("unplug")]
     if not now.defined or difference:
         kind = "redefine" if now.defined else "define"
         actions.append(Action(kind, RESTART if costly and now.runs else LIVE, {"options": difference.options}))
     runs_then = now.runs and not any(action.kind == "stop" for action in actions)
     return actions + _to_run_state(state, now, runs_then)
+
+
+def _costly(now: Situation, difference: Difference, jobs: t.Sequence[Job]) -> list[str]:
+    """What a running VM cannot be given: options, or disks whose file must be made although nobody changed them."""
+    costly = list(difference.restart)
+    if not now.executes:
+        asking = [option for option, steps in difference.steps.items() if any(step.asks_guest for step in steps)]
+        costly += [option for option in asking if option not in costly]
+    return costly or ([] if "disks" in difference.steps else [job.disk for job in jobs])
+
+
+def _told(difference: Difference) -> list[Action]:
+    steps = (step for steps in difference.steps.values() for step in steps)
+    return [Action(step.kind, LIVE, step.detail, step) for step in steps]
 
 
 def _runner(now: Situation) -> list[Action]:
@@ -117,8 +137,8 @@ def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool) -> list[Act
     return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or actions else []
 
 
-def _job(job: Job) -> Action:
+def _job(job: Job, grown: str) -> Action:
     detail: dict[str, t.Any] = {"disk": job.disk, "path": job.file.path, "size": job.size}
     if job.file.backing:
         detail["base"] = job.file.backing
-    return Action(job.kind, RESTART if job.kind == "grow_disk" else LIVE, detail)
+    return Action(job.kind, grown if job.kind == "grow_disk" else LIVE, detail)

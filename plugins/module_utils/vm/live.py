@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: 2026 The maqet.qemu authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes of a VM that runs: told to QEMU through the runner, guarded and recorded like any command.
+
+Each is done again without harm: a task may have been killed in the middle of it, before it could write down that it was
+done. What is there already is not plugged, and what is gone is not unplugged.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import typing as t
+
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import (
+    Source,
+    disk_device,
+    disk_nodes,
+    node_name,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import (
+    network_backend,
+    network_device,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import PORT, has_ports
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import chain, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host.files import is_block_device as is_device
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadline
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import premises
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
+
+# What the guest says of a device that it was asked to release (QEMU QMP reference, "device_del").
+_RELEASED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
+
+
+class Live:
+    """Brings the QEMU of one VM from what ``before`` says to what ``after`` does, one change after another."""
+
+    def __init__(
+        self, where: Layout, control: Control, actual: Actual, before: Definition, after: Definition, seconds: float
+    ) -> None:
+        self._where = where
+        self._paths = where.vm(after.name)
+        self._control = control
+        self._actual = actual
+        self._files = {**before.files, **after.files}
+        self._after = after
+        self._running = effective(before.intent, os.uname().machine)
+        self._seconds = seconds
+
+    def perform(self, change: Change) -> None:
+        """Return when QEMU, and where it must the guest, has done it. ``unplug_failed`` if the guest does not."""
+        {
+            "plug_disk": self._plug_disk,
+            "unplug_disk": self._unplug_disk,
+            "plug_network": self._plug_network,
+            "unplug_network": self._unplug_network,
+        }[change.kind](change)
+
+    def grow(self, job: Job) -> None:
+        """Give a disk more; QEMU tells the guest. The plan knows that it is more, hence our consent."""
+        self._send("block_resize", {"node-name": node_name(job.disk), "size": job.size}, consent=True)
+
+    # --- disks ---
+
+    def _plug_disk(self, change: Change) -> None:
+        disk = t.cast("t.Mapping[str, t.Any]", change.after)
+        if disk["name"] in self._children("/machine/peripheral"):
+            return
+        file = self._files[disk["name"]]
+        premises.prepare(self._where, self._after)  # a new image becomes QEMU's own
+        nodes = disk_nodes(disk, self._source(disk, file))
+        self._drop_nodes(nodes)
+        self._send("blockdev-add", _nested(nodes), {"files": self._grants(disk, file), "listen": []})
+        try:
+            self._add_device(disk_device(disk), disk["interface"] == "virtio")
+        except MaqetError:
+            self._drop_nodes(nodes)
+            raise
+
+    def _grants(self, disk: t.Mapping[str, t.Any], file: DiskFile) -> list[tuple[str, bool]]:
+        """The files that the definition names for a disk, and whether QEMU may write them."""
+        plain = self._where.scope != "system"
+        below: list[str] = []
+        if file.backing:
+            driver = file.backing_driver or qemu.image_info(file.path, file.driver).backing_format
+            below = chain.to_name(file.backing, driver, plain)
+        return [(file.path, not disk["readonly"]), *((path, False) for path in below)]
+
+    def _source(self, disk: t.Mapping[str, t.Any], file: DiskFile) -> Source:
+        """By its path: the guard opens for QEMU what is not QEMU's own."""
+        links: t.Sequence[chain.Link] = ()
+        if self._where.scope == "system" and file.backing is not None:
+            uid = int(self._actual.facts["qemu"]["uid"])
+            links = chain.to_pass(disk["name"], file.path, file.driver, file.backing, uid)
+        below = tuple(Source(link.path, link.driver, is_device(link.path)) for link in links)
+        return Source(file.path, file.driver, is_device(file.path), below)
+
+    def _unplug_disk(self, change: Change) -> None:
+        disk = t.cast("t.Mapping[str, t.Any]", change.before)
+        self._remove_device(disk["name"])
+        file = self._files[disk["name"]]
+        self._drop_nodes(disk_nodes(disk, Source(file.path, file.driver)))
+
+    def _drop_nodes(self, nodes: t.Iterable[t.Mapping[str, t.Any]]) -> None:
+        """Those of ``nodes`` that are there, users before what they use; what was made with its user goes with it."""
+        for node in reversed(list(nodes)):
+            there = self._send("query-named-block-nodes", {"flat": True})
+            if any(other["node-name"] == node["node-name"] for other in there):
+                self._send("blockdev-del", {"node-name": node["node-name"]})
+
+    # --- network cards ---
+
+    def _plug_network(self, change: Change) -> None:
+        network, index = t.cast("t.Mapping[str, t.Any]", change.after), change.detail["network"]
+        device = network_device(network, index, self._after.uuid, self._running["arch"])
+        if device["id"] in self._children("/machine/peripheral"):
+            return
+        backend = network_backend(network, index)
+        self._drop_backend(backend["id"])
+        listen = [f"{rule['host_address']}:{rule['host_port']}" for rule in network["hostfwd"]]
+        self._send("netdev_add", backend, {"files": [], "listen": listen})
+        try:
+            self._add_device(device, True)
+        except MaqetError:
+            self._send("netdev_del", {"id": backend["id"]})
+            raise
+
+    def _unplug_network(self, change: Change) -> None:
+        index = change.detail["network"]
+        self._remove_device(f"nic{index}")
+        self._drop_backend(f"net{index}")
+
+    def _drop_backend(self, identity: str) -> None:
+        """A back end has no list to be looked up in."""
+        try:
+            self._send("netdev_del", {"id": identity})
+        except MaqetError as error:
+            if error.error_code != "qmp_error":
+                raise
+
+    # --- devices ---
+
+    def _add_device(self, device: dict[str, t.Any], on_pci: bool) -> None:
+        if on_pci and has_ports(self._running["machine"]):
+            device["bus"] = self._free_port(device["id"])
+        self._send("device_add", device)
+
+    def _free_port(self, device: str) -> str:
+        """From the end: what was there at the start sits in the first ones."""
+        ports = {name for name in self._children("/machine/peripheral") if name.startswith(PORT)}
+        for port in sorted(ports, key=lambda name: int(name[len(PORT) :]), reverse=True):
+            if not any(name.startswith("child[") for name in self._children(f"/machine/peripheral/{port}/{port}")):
+                return port
+        raise MaqetError(
+            f"{device} cannot be plugged: all {len(ports)} ports of this VM are taken. Stop it, or set allow_restart: "
+            "true for a change that restarts it, which gives it new ones.",
+            "restart_required",
+        )
+
+    def _remove_device(self, device: str) -> None:
+        """Ask the guest to let it go, and wait for that."""
+        deadline = Deadline(self._seconds)
+        with RunnerClient(self._paths.runner_socket, self._paths.name, self._seconds) as ear:
+            ear.subscribe([_RELEASED, _REFUSED])
+            if device not in self._children("/machine/peripheral"):
+                return
+            try:
+                self._send("device_del", {"id": device})
+            except MaqetError as error:  # asked by somebody before us, and the guest has not answered yet
+                if "in the process of unplug" not in str(error):
+                    raise
+            while True:
+                try:
+                    event = ear.next_event(deadline)
+                except socket.timeout:
+                    raise _kept(device, f"has not let it go within {self._seconds:g} s") from None
+                about = event.get("data", {})
+                if about.get("device") != device and about.get("path") != f"/machine/peripheral/{device}":
+                    continue
+                if event["event"] == _REFUSED:
+                    raise _kept(device, "has refused to let it go")
+                return
+
+    def _children(self, path: str) -> list[str]:
+        return [str(item["name"]) for item in self._send("qom-list", {"path": path})]
+
+    def _send(
+        self,
+        command: str,
+        arguments: t.Mapping[str, t.Any],
+        grants: t.Optional[t.Mapping[str, t.Any]] = None,
+        consent: bool = False,
+    ) -> t.Any:
+        return self._control.send(self._actual, command, self._seconds, arguments, grants, consent)
+
+
+def _nested(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """One node that holds the others: the guard reads an image's header only where its file stands beside it."""
+    known: dict[str, dict[str, t.Any]] = {}
+    for node in nodes:
+        below = node.get("file")
+        named = {"file": known[below]} if isinstance(below, str) else {}
+        known[node["node-name"]] = {**node, **named}
+    return known[nodes[-1]["node-name"]]
+
+
+def _kept(device: str, why: str) -> MaqetError:
+    return MaqetError(
+        f"The guest {why}: {device}. It goes on as before. See that the guest has booted and that nothing in it uses "
+        "this, then run the task again; or stop the VM first.",
+        "unplug_failed",
+        device=device,
+    )
