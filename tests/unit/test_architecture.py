@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "host": {"host"},
     "qmp": {"qmp", "host", "guard"},
     "runner": {"runner", "guard", "qmp", "host", "definition"},
-    "vm": {"vm", "definition", "host", "qmp", "guard", "runner.bundle", "runner.launch"},
+    "vm": {"vm", "definition", "host", "qmp", "guard", "runner.bundle", "runner.launch", "runner.premises"},
     "task": {"vm", "definition", "host", "qmp", "guard"},
 }
 # The same for the kinds of plugins outside module_utils.

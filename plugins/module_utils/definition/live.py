@@ -32,7 +32,8 @@ class Change:
         """What takes it back."""
         kinds = {"plug_disk": "unplug_disk", "plug_network": "unplug_network"}
         kinds.update({value: key for key, value in kinds.items()})
-        return Change(kinds.get(self.kind, self.kind), self.detail, self.after, self.before)
+        kind = kinds.get(self.kind, self.kind)
+        return Change(kind, self.detail, self.after, self.before, kind.startswith("unplug"))
 
 
 def changes(option: str, before: Intent, after: Intent) -> t.Optional[list[Change]]:
