@@ -71,11 +71,17 @@ def look_through_runner(paths: VmPaths, seconds: float) -> dict[str, t.Any]:
     return facts(paths, actual)
 
 
-def look(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
-    """Observe one VM among many: one whose files are damaged is reported as such, and does not spoil the rest."""
+def look(
+    where: Layout, name: str, seconds: float, more: t.Callable[[VmPaths, Actual], dict[str, t.Any]] = lambda *_: {}
+) -> dict[str, t.Any]:
+    """Observe one VM among many: one whose files are damaged is reported as such, and does not spoil the rest.
+
+    ``more`` adds to its facts.
+    """
     paths = where.vm(name)
     try:
-        return facts(paths, observe(where, name, seconds))
+        actual = observe(where, name, seconds)
+        return {**facts(paths, actual), **more(paths, actual)}
     except MaqetError as error:
         return {**facts(paths, Actual()), "status": "unknown", "error": str(error)}
 
