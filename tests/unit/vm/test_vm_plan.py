@@ -243,3 +243,36 @@ def test_a_second_run_finds_nothing_to_do(state: str, now: Situation, difference
 )  # fmt: skip
 def test_who_executes(run_state: t.Optional[str], expected: bool) -> None:
     assert executes(run_state) is expected
+
+
+DISK = {"name": "d", "size": 1 << 20}
+PLUG = diff({}, {"disks": [DISK]}, "x86_64")
+UNPLUG = diff({"disks": [DISK]}, {"disks": []}, "x86_64")
+GROW = diff({"disks": [DISK]}, {"disks": [{**DISK, "size": 2 << 20}]}, "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "difference", "jobs", "expected"),
+    [
+        ("present", RUNNING, PLUG, [NEW_DISK], "create_disk plug_disk redefine"),
+        ("running", RUNNING, PLUG, [NEW_DISK], "create_disk plug_disk redefine"),
+        ("running", PAUSED, PLUG, [NEW_DISK], "create_disk plug_disk redefine resume"),
+        ("running", RUNNING, UNPLUG, [], "unplug_disk redefine"),
+        ("present", RUNNING, GROW, [GROWN_DISK], "grow_disk redefine"),
+        ("present", PAUSED, UNPLUG, [], REFUSED),
+        ("present", FRESH, UNPLUG, [], REFUSED),
+        ("present", STOPPED, PLUG, [NEW_DISK], "create_disk redefine"),
+        ("stopped", RUNNING, PLUG, [NEW_DISK], "stop create_disk redefine"),
+        ("restarted", RUNNING, PLUG, [NEW_DISK], "stop create_disk redefine start resume"),
+        ("running", RUNNING, diff({}, {"disks": [DISK], "memory": 1024}, "x86_64"), [NEW_DISK], REFUSED),
+    ],
+)
+def test_what_a_running_qemu_takes(
+    state: str, now: Situation, difference: Difference, jobs: list[Job], expected: str
+) -> None:
+    assert planned(state, now, difference, False, *jobs) == expected
+
+
+def test_a_growing_disk_costs_a_running_vm_nothing() -> None:
+    actions = plan("present", RUNNING, GROW, [GROWN_DISK], False)
+    assert [action.impact for action in actions] == ["live", "live"]
