@@ -474,6 +474,8 @@ import contextlib
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import THROTTLES
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import SOURCE_FORMATS
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
@@ -487,14 +489,27 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desire
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience
 
+_THROTTLE = {key: {"type": "str" if key.startswith("bps") and not key.endswith("length") else "int"} for key in THROTTLES}
 _DISK = {
     "name": {"type": "str"},
+    "type": {"type": "str", "choices": ["disk", "cdrom"]},
     "size": {"type": "str"},
     "base": {"type": "path"},
+    "clone": {"type": "path"},
+    "clone_format": {"type": "str", "choices": list(SOURCE_FORMATS)},
+    "checksum": {"type": "str"},
     "path": {"type": "path"},
     "format": {"type": "str", "choices": ["qcow2", "raw"]},
-    "interface": {"type": "str", "choices": ["virtio", "scsi", "sata", "ide"]},
+    "preallocation": {"type": "str", "choices": ["off", "metadata", "falloc", "full"]},
+    "interface": {"type": "str", "choices": ["virtio", "scsi", "sata", "ide", "nvme", "usb"]},
     "readonly": {"type": "bool"},
+    "cache": {"type": "str", "choices": ["none", "writeback", "writethrough", "directsync", "unsafe"]},
+    "aio": {"type": "str", "choices": ["threads", "native", "io_uring"]},
+    "discard": {"type": "str", "choices": ["unmap", "ignore"]},
+    "detect_zeroes": {"type": "str", "choices": ["off", "on", "unmap"]},
+    "serial": {"type": "str"},
+    "bootindex": {"type": "int"},
+    "throttle": {"type": "dict", "options": _THROTTLE},
 }
 _FORWARD = {
     "protocol": {"type": "str", "choices": ["tcp", "udp"]},
