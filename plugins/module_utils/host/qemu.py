@@ -178,7 +178,8 @@ def resize_image(path: str, fmt: str, size: int, shrink: bool = False, prealloca
     """Make an image larger, or smaller if ``shrink``: what was beyond is lost."""
     # What is below it has nothing to do with it, and may not be readable to its owner.
     node = image_node(path, fmt, alone=True)
-    more = [*(["--shrink"] if shrink else []), *([f"--preallocation={preallocation}"] if preallocation != "off" else [])]
+    more = ["--shrink"] if shrink else []
+    more += [f"--preallocation={preallocation}"] if preallocation != "off" else []
     run_long([find_image_tool(), "resize", "-q", *more, node, str(size)], _ignore, user=_writer(path))
 
 

@@ -44,7 +44,7 @@ def resolve(
                 raise invalid_option(option, known.path, "is gone", "Restore the file, or remove the disk.")
             result.files[name] = known
         elif "path" in disk:
-            result.files[name] = _existing(option, disk, stored)
+            result.files[name] = _existing(option, disk, stored, paths)
         elif disk.get("type") != "cdrom":
             file, job = _owned(option, disk, paths, known, before.get(name, {}), shrink)
             result.files[name] = file
@@ -55,10 +55,10 @@ def resolve(
     return result
 
 
-def _existing(option: str, disk: t.Mapping[str, t.Any], stored: t.Optional[Definition]) -> DiskFile:
+def _existing(option: str, disk: t.Mapping[str, t.Any], stored: t.Optional[Definition], paths: VmPaths) -> DiskFile:
     """A file that is somebody else's: used, never deleted.
 
-    One that this VM has already keeps its format, whatever else changes: its guest may have written to it since.
+    One that a VM has already keeps its format, whatever else changes: its guest may have written to it since.
     """
     path, wanted = disk["path"], disk.get("format")
     used = next((file for file in stored.files.values() if file.path == path), None) if stored else None
@@ -66,7 +66,7 @@ def _existing(option: str, disk: t.Mapping[str, t.Any], stored: t.Optional[Defin
         sources.readable_file(f"{option}.path", path, "Give the path of an existing image")
         found = DiskFile(path, used.driver, backing=used.backing)
     else:
-        info = sources.look(f"{option}.path", path, wanted)
+        info = sources.look(f"{option}.path", path, wanted or neighbours.known_driver(path, paths))
         found = DiskFile(path, info.format, backing=sources.absolute(path, info.backing))
     readonly = disk.get("readonly") or disk.get("type") == "cdrom"
     if not readonly and not os.access(path, os.W_OK):
@@ -93,7 +93,9 @@ def _owned(
 ) -> tuple[DiskFile, t.Optional[Job]]:
     """A file of our own: made if it is not there, kept if it is, grown if it is too small."""
     fmt = disk.get("format", "qcow2")
-    base = sources.look(f"{option}.base", disk["base"]) if "base" in disk else None
+    base = None
+    if "base" in disk:
+        base = sources.look(f"{option}.base", disk["base"], neighbours.known_driver(disk["base"], paths))
     if known is not None and known.owned and known.driver != fmt:
         raise invalid_option(f"{option}.format", fmt, f"differs from the disk's, {known.driver}", _ANOTHER)
     path = os.path.join(paths.disks, f"{disk['name']}.{fmt}")

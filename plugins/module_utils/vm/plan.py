@@ -122,9 +122,8 @@ def _check_shrinking(now: Situation, jobs: t.Sequence[Job]) -> None:
     """A guest that still runs, or that was stopped only for this, has not been made ready to lose the end of a disk."""
     for job in jobs:
         if job.kind == "shrink_disk" and now.runs:
-            raise invalid_option(
-                f"disks: {job.disk}: size", job.size, "is less than now, and the VM runs", "Stop it in a task of its own"
-            )
+            problem = f"is less than disk {job.disk} has, and the VM runs"
+            raise invalid_option("disks", job.size, problem, "Stop it first, in a task of its own")
 
 
 def _job(job: Job) -> Action:
