@@ -11,9 +11,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import ON_PCI
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import takes_plugs
 
 Intent = t.Mapping[str, t.Any]
+Disk = t.Mapping[str, t.Any]
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,40 @@ def _disks(before: Intent, after: Intent) -> t.Optional[list[Change]]:
             if not _pluggable(disk, before):
                 return None
             found.append(Change("plug_disk", {"disk": name}, after=disk))
-        elif disk != old[name] and not _grows(old[name], disk):
-            return None
+        elif disk != old[name]:
+            steps = _altered(old[name], disk)
+            if steps is None:
+                return None
+            found += steps
     return found
 
 
-def _by_name(disks: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Mapping[str, t.Any]]:
+def _by_name(disks: t.Sequence[Disk]) -> dict[str, Disk]:
     return {disk["name"]: disk for disk in disks}
 
 
-def _pluggable(disk: t.Mapping[str, t.Any], running: Intent) -> bool:
+def _pluggable(disk: Disk, running: Intent) -> bool:
     """Whether the machine that runs has a place where this disk can come or go."""
-    if disk["interface"] == "virtio":
+    if disk["interface"] in ON_PCI:
         return takes_plugs(running["machine"])
-    if disk["interface"] == "scsi":  # its controller came with the first disk
-        return any(other["interface"] == "scsi" for other in running["disks"])
+    if disk["interface"] in ("scsi", "usb"):  # its controller came with the first disk
+        return any(other["interface"] == disk["interface"] for other in running["disks"])
     return False
 
 
-def _grows(old: t.Mapping[str, t.Any], new: t.Mapping[str, t.Any]) -> bool:
-    """Whether nothing but the size differs, and QEMU can give it more: the job that is planned for it does that."""
-    rest = {key for key in {*old, *new} if old.get(key) != new.get(key)}
-    return rest == {"size"} and "size" in new and new["size"] > old.get("size", 0)
+def _altered(old: Disk, new: Disk) -> t.Optional[list[Change]]:
+    """Steps for a disk that stays. A size takes none here: the job that is planned for its file does it."""
+    differs = {key for key in {*old, *new} if old.get(key) != new.get(key)}
+    detail = {"disk": new["name"]}
+    if new["type"] == "cdrom":
+        return [Change("change_medium", detail, old, new)] if differs <= {"path", "format"} else None
+    if "size" in differs and not ("size" in new and new["size"] > old.get("size", 0)):
+        return None
+    if "throttle" in differs and not ("throttle" in old and "throttle" in new):
+        return None  # the node that does it is there from the start, or not at all
+    if differs - {"size", "throttle"}:
+        return None
+    return [Change("throttle_disk", detail, old, new)] if "throttle" in differs else []
 
 
 def _networks(before: Intent, after: Intent) -> t.Optional[list[Change]]:

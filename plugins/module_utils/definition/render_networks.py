@@ -27,7 +27,7 @@ def network_arguments(networks: t.Sequence[t.Mapping[str, t.Any]], uuid: str, ar
         forwards = [("hostfwd", _forward(rule)) for rule in network["hostfwd"]]
         device = network_device(network, index, uuid, arch)
         arguments += ["-netdev", option_string(network["type"], [("id", f"net{index}"), *forwards])]
-        arguments += ["-device", option_string(device.pop("driver"), [*device.items(), *ports.next()])]
+        arguments += ["-device", option_string(device.pop("driver"), {**device, **ports.next()}.items())]
     return arguments
 
 

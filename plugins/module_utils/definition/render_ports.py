@@ -43,12 +43,12 @@ class Ports:
         self._has = has_ports(machine)
         self._used = 0
 
-    def next(self) -> list[tuple[str, t.Any]]:
+    def next(self) -> dict[str, str]:
         """The property that puts a device into the next free port; none where the bus takes it, or all are taken."""
         if not self._has or self._used == MOST:
-            return []
+            return {}
         self._used += 1
-        return [("bus", f"{PORT}{self._used - 1}")]
+        return {"bus": f"{PORT}{self._used - 1}"}
 
     def arguments(self) -> list[str]:
         """The ports that were handed out, and some to spare. No window for I/O ports: there are not enough for all."""

@@ -13,12 +13,17 @@ import socket
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import all_limits
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change, Disk
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import (
+    ON_PCI,
     Source,
     disk_device,
     disk_nodes,
-    node_name,
+    disk_objects,
+    throttle_limits,
+    throttle_name,
+    top_node,
 )
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import (
     network_backend,
@@ -34,10 +39,11 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadli
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import premises
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 
 # What the guest says of a device that it was asked to release (QEMU QMP reference, "device_del").
+_DEVICES = "/machine/peripheral"
 _RELEASED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
 
 
@@ -61,30 +67,61 @@ class Live:
         {
             "plug_disk": self._plug_disk,
             "unplug_disk": self._unplug_disk,
+            "change_medium": self._change_medium,
+            "throttle_disk": self._throttle,
             "plug_network": self._plug_network,
             "unplug_network": self._unplug_network,
         }[change.kind](change)
 
     def grow(self, job: Job) -> None:
         """Give a disk more; QEMU tells the guest. The plan knows that it is more, hence our consent."""
-        self._send("block_resize", {"node-name": node_name(job.disk), "size": job.size}, consent=True)
+        disk = next(disk for disk in self._running["disks"] if disk["name"] == job.disk)
+        self._send("block_resize", {"node-name": top_node(disk), "size": job.size}, consent=True)
 
     # --- disks ---
 
     def _plug_disk(self, change: Change) -> None:
-        disk = t.cast("t.Mapping[str, t.Any]", change.after)
-        if disk["name"] in self._children("/machine/peripheral"):
+        disk = t.cast(Disk, change.after)
+        if disk["name"] in self._children(_DEVICES):
             return
+        self._drop_nodes(disk)
+        try:
+            self._add_nodes(disk)
+            self._add_device(disk_device(disk, None, None), disk["interface"] in ON_PCI)
+        except MaqetError:
+            self._drop_nodes(disk)
+            raise
+
+    def _unplug_disk(self, change: Change) -> None:
+        disk = t.cast(Disk, change.before)
+        self._remove_device(disk["name"])
+        self._drop_nodes(disk)
+
+    def _change_medium(self, change: Change) -> None:
+        """The tray opens whether the guest has locked it or not, as if by the button for emergencies."""
+        old, new = t.cast(Disk, change.before), t.cast(Disk, change.after)
+        device = {"id": new["name"]}
+        self._send("blockdev-open-tray", {**device, "force": True}, consent=True)
+        self._send("blockdev-remove-medium", device)
+        self._drop_nodes(old)
+        if new["name"] in self._after.files and "path" in new:
+            self._add_nodes(new)
+            self._send("blockdev-insert-medium", {**device, "node-name": top_node(new)})
+        self._send("blockdev-close-tray", device)
+
+    def _throttle(self, change: Change) -> None:
+        disk = t.cast(Disk, change.after)
+        path = f"/objects/{throttle_name(disk['name'])}"
+        limits = throttle_limits(all_limits(disk["throttle"]))
+        self._send("qom-set", {"path": path, "property": "limits", "value": limits})
+
+    def _add_nodes(self, disk: Disk) -> None:
         file = self._files[disk["name"]]
         premises.prepare(self._where, self._after)  # a new image becomes QEMU's own
+        for item in disk_objects(disk):
+            self._send("object-add", item)
         nodes = disk_nodes(disk, self._source(disk, file))
-        self._drop_nodes(nodes)
         self._send("blockdev-add", _nested(nodes), {"files": self._grants(disk, file), "listen": []})
-        try:
-            self._add_device(disk_device(disk), disk["interface"] == "virtio")
-        except MaqetError:
-            self._drop_nodes(nodes)
-            raise
 
     def _grants(self, disk: t.Mapping[str, t.Any], file: DiskFile) -> list[tuple[str, bool]]:
         """The files that the definition names for a disk, and whether QEMU may write them."""
@@ -104,25 +141,23 @@ class Live:
         below = tuple(Source(link.path, link.driver, is_device(link.path)) for link in links)
         return Source(file.path, file.driver, is_device(file.path), below)
 
-    def _unplug_disk(self, change: Change) -> None:
-        disk = t.cast("t.Mapping[str, t.Any]", change.before)
-        self._remove_device(disk["name"])
-        file = self._files[disk["name"]]
-        self._drop_nodes(disk_nodes(disk, Source(file.path, file.driver)))
-
-    def _drop_nodes(self, nodes: t.Iterable[t.Mapping[str, t.Any]]) -> None:
-        """Those of ``nodes`` that are there, users before what they use; what was made with its user goes with it."""
-        for node in reversed(list(nodes)):
+    def _drop_nodes(self, disk: Disk) -> None:
+        """Those of its nodes that are there, users before what they use; what was made with its user goes with it."""
+        for node in reversed(disk_nodes(disk, Source("", "raw"))):
             there = self._send("query-named-block-nodes", {"flat": True})
             if any(other["node-name"] == node["node-name"] for other in there):
                 self._send("blockdev-del", {"node-name": node["node-name"]})
+        present = self._children("/objects") if "throttle" in disk else ()
+        for item in disk_objects(disk):
+            if item["id"] in present:
+                self._send("object-del", {"id": item["id"]})
 
     # --- network cards ---
 
     def _plug_network(self, change: Change) -> None:
         network, index = t.cast("t.Mapping[str, t.Any]", change.after), change.detail["network"]
         device = network_device(network, index, self._after.uuid, self._running["arch"])
-        if device["id"] in self._children("/machine/peripheral"):
+        if device["id"] in self._children(_DEVICES):
             return
         backend = network_backend(network, index)
         self._drop_backend(backend["id"])
@@ -156,9 +191,9 @@ class Live:
 
     def _free_port(self, device: str) -> str:
         """From the end: what was there at the start sits in the first ones."""
-        ports = {name for name in self._children("/machine/peripheral") if name.startswith(PORT)}
+        ports = {name for name in self._children(_DEVICES) if name.startswith(PORT)}
         for port in sorted(ports, key=lambda name: int(name[len(PORT) :]), reverse=True):
-            if not any(name.startswith("child[") for name in self._children(f"/machine/peripheral/{port}/{port}")):
+            if not any(name.startswith("child[") for name in self._children(f"{_DEVICES}/{port}/{port}")):
                 return port
         raise MaqetError(
             f"{device} cannot be plugged: all {len(ports)} ports of this VM are taken. Stop it, or set allow_restart: "
@@ -171,7 +206,7 @@ class Live:
         deadline = Deadline(self._seconds)
         with RunnerClient(self._paths.runner_socket, self._paths.name, self._seconds) as ear:
             ear.subscribe([_RELEASED, _REFUSED])
-            if device not in self._children("/machine/peripheral"):
+            if device not in self._children(_DEVICES):
                 return
             try:
                 self._send("device_del", {"id": device})
@@ -184,7 +219,7 @@ class Live:
                 except socket.timeout:
                     raise _kept(device, f"has not let it go within {self._seconds:g} s") from None
                 about = event.get("data", {})
-                if about.get("device") != device and about.get("path") != f"/machine/peripheral/{device}":
+                if about.get("device") != device and about.get("path") != f"{_DEVICES}/{device}":
                     continue
                 if event["event"] == _REFUSED:
                     raise _kept(device, "has refused to let it go")
