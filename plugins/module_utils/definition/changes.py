@@ -13,6 +13,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits impor
 
 LIVE = "live"
 RESTART = "restart"
+RECREATE = "recreate"
+# What the VM is from its first day on.
+_RECREATE_OPTIONS = frozenset({"uuid"})
 # Options that QEMU never sees. The runner reads them again when it needs them.
 _LIVE_OPTIONS = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout", *OF_SYSTEMD})
 
@@ -40,7 +43,9 @@ class Difference:
 
 
 def impact(option: str) -> str:
-    """``live`` if a running VM takes a change of this option, else ``restart``."""
+    """``live`` if a running VM takes a change of this option, ``recreate`` if only a new one does, else ``restart``."""
+    if option in _RECREATE_OPTIONS:
+        return RECREATE
     return LIVE if option in _LIVE_OPTIONS else RESTART
 
 

@@ -60,7 +60,7 @@ def disk_arguments(
         places[interface] = place + 1
         file = files[disk["name"]]
         arguments += _nodes(disk, sources.get(disk["name"]) or Source(file.path, file.driver))
-        arguments += ["-device", _device(disk, interface, place, index + 1)]
+        arguments += ["-device", _device(disk, interface, place, disk.get("bootindex", index + 1))]
     return arguments
 
 

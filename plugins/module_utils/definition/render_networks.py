@@ -30,6 +30,7 @@ def network_arguments(networks: t.Sequence[t.Mapping[str, t.Any]], uuid: str, ar
             ("netdev", f"net{index}"),
             ("mac", network.get("mac") or mac_address(uuid, index)),
             *rom,
+            *([("bootindex", network["bootindex"])] if "bootindex" in network else []),
         ]
         arguments += ["-netdev", option_string(network["type"], [("id", f"net{index}"), *forwards])]
         arguments += ["-device", option_string(network["model"], card)]

@@ -96,6 +96,7 @@ class Ensure:
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
             raise not_found(self._where, desired.name)
+        identity = _identity(stored, desired)
         intent = merge(stored.intent if stored else {}, desired.given)
         difference = diff(stored.intent if stored else {}, intent, os.uname().machine)
         resolved = self._disks(intent, difference)
@@ -106,7 +107,6 @@ class Ensure:
             preflight.check_definition(intent, self._where, remember=not check)
         if any(action.kind == "start" for action in actions):
             preflight.check_start(intent, stored.intent if stored and now.runs else None)
-        identity = stored.uuid if stored else str(uuid.uuid4())
         definition = Definition(desired.name, identity, intent, resolved.files)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
@@ -320,6 +320,21 @@ class Ensure:
         except FileNotFoundError:
             return []
         return [path for path in paths if path not in used]
+
+
+def _identity(stored: t.Optional[Definition], desired: Desired) -> str:
+    """The VM's UUID: the user's or one by chance, decided once. Addresses, users and records hang on it."""
+    wanted = desired.given.get("uuid")
+    if stored is None:
+        return str(wanted or uuid.uuid4())
+    if wanted not in (None, stored.uuid):
+        raise invalid_option(
+            "uuid",
+            wanted,
+            f"is not that of VM {desired.name}, which is {stored.uuid} as long as the VM exists",
+            "Remove it, or remove the VM with state: absent and define it anew.",
+        )
+    return stored.uuid
 
 
 def _orphan(name: str, pid: int) -> MaqetError:

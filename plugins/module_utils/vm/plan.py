@@ -7,12 +7,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import LIVE, RESTART, Difference
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import LIVE, RECREATE, RESTART, Difference
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job
 
 STATES = ("present", "running", "stopped", "paused", "restarted", "absent")
-RECREATE = "recreate"
 
 # RunStates in which the guest executes, or will as soon as something that it waits for comes (QEMU QMP reference).
 _EXECUTING = ("running", "colo", "finish-migrate", "suspended", "watchdog")
