@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.console import VIDEOS
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import VIDEOS
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 

@@ -8,11 +8,8 @@ import re
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import values
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_board import OEM_STRINGS, SMBIOS_FIELDS
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
-
-WATCHDOG = "maqet-watchdog"
-RNG = "maqet-rng"
 
 CLOCK_FIELDS = ("base", "source", "driftfix")
 CLOCK_SOURCES = ("host", "rt", "vm")
@@ -20,10 +17,6 @@ DRIFT_FIXES = ("none", "slew")
 WATCHDOG_FIELDS = ("model", "action")
 WATCHDOGS = ("i6300esb", "ib700")
 WATCHDOG_ACTIONS = ("reset", "shutdown", "poweroff", "inject-nmi", "pause", "debug", "none")
-WATCHDOG_DEFAULTS = {"model": "i6300esb", "action": "reset"}
-# Of the system itself, SMBIOS structure type 1. Its uuid is the VM's.
-SMBIOS_FIELDS = ("manufacturer", "product", "version", "serial", "sku", "family")
-OEM_STRINGS = "oem_strings"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _MOMENT = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[T ]([0-9]{2}):([0-9]{2}):([0-9]{2}))?", re.ASCII)
@@ -93,38 +86,3 @@ def smbios(option: str, value: t.Any) -> dict[str, t.Any]:
             for index, item in enumerate(items)
         ]
     return result
-
-
-def clock_arguments(wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """The clock that the guest's firmware and kernel read when they start."""
-    given = wanted["clock"]
-    names = (("base", "base"), ("source", "clock"), ("driftfix", "driftfix"))
-    properties = [(theirs, given[ours]) for ours, theirs in names if ours in given]
-    return ["-rtc", option_string("", properties)] if properties else []
-
-
-def smbios_arguments(wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """Type 1 is the system, type 11 are strings that mean something to whoever looks for them."""
-    given = wanted["smbios"]
-    system = [(key, given[key]) for key in SMBIOS_FIELDS if key in given]
-    arguments = ["-smbios", option_string("", [("type", 1), *system])] if system else []
-    strings = [("value", text) for text in given.get(OEM_STRINGS, ())]
-    return arguments + (["-smbios", option_string("", [("type", 11), *strings])] if strings else [])
-
-
-def rng_arguments(wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """Random numbers from QEMU's own generator, which asks the host's kernel (getrandom): no file to open."""
-    if not wanted["rng"]:
-        return []
-    source = f"{RNG}-source"
-    device = option_string("virtio-rng-pci", [("id", RNG), ("rng", source)])
-    return ["-object", option_string("rng-builtin", [("id", source)]), "-device", device]
-
-
-def watchdog_arguments(wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """The device, and what QEMU does when the guest no longer feeds it."""
-    given = {**WATCHDOG_DEFAULTS, **wanted["watchdog"]}
-    if not wanted["watchdog"]:
-        return []
-    device = ["-device", option_string(given["model"], [("id", WATCHDOG)])]
-    return [*device, "-action", option_string("", [("watchdog", given["action"])])]

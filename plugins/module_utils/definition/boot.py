@@ -8,18 +8,14 @@ boots only if it is named.
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import values
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_board import booted
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 FIELDS = ("order", "menu")
-# All cards, in their order.
-NETWORKS = "networks"
 
-_CARD = re.compile(r"nic([0-9]{1,3})")
 _REMEDY = "Name disks, single cards as nic0, nic1 and so on, or all of them as networks."
 
 
@@ -46,7 +42,7 @@ def check(intent: t.Mapping[str, t.Any]) -> None:
     disks, cards = intent.get("disks", []), intent.get("networks", [])
     seen: list[str] = []
     for index, name in enumerate(order):
-        option, found = f"boot.order[{index}]", _devices(name, disks, cards)
+        option, found = f"boot.order[{index}]", booted(name, disks, cards)
         if not found:
             known = [disk["name"] for disk in disks] + [f"nic{number}" for number in range(len(cards))]
             problem = "is no disk or card of this VM" + (f", which has {', '.join(known)}" if known else "")
@@ -64,37 +60,3 @@ def check(intent: t.Mapping[str, t.Any]) -> None:
                     "cannot come with boot.order, which is the order",
                     "Remove one of the two.",
                 )
-
-
-def _devices(
-    name: str, disks: t.Sequence[t.Mapping[str, t.Any]], cards: t.Sequence[t.Mapping[str, t.Any]]
-) -> list[str]:
-    """The ids of the devices that a name in the order stands for."""
-    if any(disk["name"] == name for disk in disks):
-        return [name]
-    if name == NETWORKS:
-        return [f"nic{number}" for number in range(len(cards))]
-    card = _CARD.fullmatch(name)
-    return [f"nic{int(card.group(1))}"] if card and int(card.group(1)) < len(cards) else []
-
-
-def apply(wanted: dict[str, t.Any]) -> None:
-    """Give the disks and cards of an intent with defaults the ``bootindex`` that the order means, from 1 on.
-
-    A kernel from the host has 0. Disks that are not named follow, as they are listed.
-    """
-    order = wanted["boot"].get("order")
-    if not order:
-        return
-    disks, cards = wanted["disks"], wanted["networks"]
-    named = [device for name in order for device in _devices(name, disks, cards)]
-    named += [disk["name"] for disk in disks if disk["name"] not in named]
-    places = {device: index for index, device in enumerate(named, 1)}
-    for device, item in [(disk["name"], disk) for disk in disks] + [(f"nic{n}", card) for n, card in enumerate(cards)]:
-        if device in places:
-            item["bootindex"] = places[device]
-
-
-def arguments(wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """The firmware's menu."""
-    return ["-boot", option_string("", [("menu", wanted["boot"]["menu"])])] if "menu" in wanted["boot"] else []

@@ -9,29 +9,12 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import values
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.hidden import HIDDEN
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import LOOPBACK
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import FIRST_PORT, VIDEOS
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 SERIALS = ("file", "socket", "none")
 DISPLAYS = ("none", "headless", "vnc")
 VNC_FIELDS = ("password", "address", "port")
-VNC_SECRET = "maqet-vnc-password"
-VIDEO = "maqet-video"
-# QEMU counts displays from this port on.
-FIRST_PORT = 5900
-
-# The devices behind the words, by architecture; the first is the default. Arm's board has no VGA.
-VIDEOS: dict[str, dict[str, str]] = {
-    "x86_64": {
-        "vga": "VGA",
-        "virtio": "virtio-vga",
-        "qxl": "qxl-vga",
-        "cirrus": "cirrus-vga",
-        "bochs": "bochs-display",
-    },
-    "aarch64": {"virtio": "virtio-gpu-pci", "ramfb": "ramfb"},
-}
 VIDEO_WORDS = tuple(dict.fromkeys(word for devices in VIDEOS.values() for word in devices))
 
 # The protocol's own: a key for DES has eight bytes, and what is beyond is ignored without a word.
@@ -90,31 +73,3 @@ def check(intent: t.Mapping[str, t.Any]) -> None:
 def shown(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """VNC's options without the password."""
     return {**given, "password": HIDDEN} if "password" in given else dict(given)
-
-
-def listen(wanted: t.Mapping[str, t.Any]) -> t.Optional[tuple[str, int]]:
-    """The address and port that VNC takes from the network; None for a unix socket, or if there is no VNC."""
-    if wanted["display"] != "vnc" or "port" not in wanted["vnc"]:
-        return None
-    return wanted["vnc"].get("address", LOOPBACK), wanted["vnc"]["port"]
-
-
-def vnc_arguments(wanted: t.Mapping[str, t.Any], socket: str, password: t.Optional[str]) -> list[str]:
-    """``password`` is the name of a file that holds it, which QEMU reads once: it never stands in an argument."""
-    if wanted["display"] != "vnc":
-        return []
-    where, arguments, properties = f"unix:{socket}", [], []
-    net = listen(wanted)
-    if net is not None:
-        host = f"[{net[0]}]" if ":" in net[0] else net[0]
-        where = f"{host}:{net[1] - FIRST_PORT}"
-    if password is not None:
-        arguments = ["-object", option_string("secret", [("id", VNC_SECRET), ("file", password)])]
-        properties = [("password-secret", VNC_SECRET)]
-    return [*arguments, "-vnc", option_string(where, properties)]
-
-
-def video_device(wanted: t.Mapping[str, t.Any]) -> str:
-    """QEMU's name for the graphics card."""
-    devices = VIDEOS[wanted["arch"]]
-    return devices[wanted["video"] or next(iter(devices))]

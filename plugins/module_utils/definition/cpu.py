@@ -9,12 +9,10 @@ import re
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, values
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import on_off
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_board import LEVELS
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 MAX_CPUS = 4096
-# From the outside in, as -smp has them.
-LEVELS = ("sockets", "dies", "cores", "threads")
 
 _FEATURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _FEATURE_VALUE = re.compile(r"[A-Za-z0-9_.+-]{1,128}")
@@ -94,19 +92,3 @@ def _check_topology(intent: t.Mapping[str, t.Any], highest: int) -> None:
 
 def _plain(word: str) -> str:
     return word.lstrip("+-").split("=", 1)[0].replace("_", "-")
-
-
-def arguments(wanted: t.Mapping[str, t.Any], accel: str) -> tuple[str, str]:
-    """The values of -cpu and -smp. Neither has any quoting: QEMU splits the first by itself, numbers need none."""
-    words = [wanted["cpu_model"] or defaults.CPU_MODELS[accel]]
-    words += [f"{name}={on_off(value)}" for name, value in wanted["cpu_features"].items()]
-    smp = [f"cpus={wanted['cpus']}"]
-    highest = wanted["cpus_max"] or wanted["cpus"]
-    if wanted["cpus_max"]:
-        smp.append(f"maxcpus={highest}")
-    arranged = wanted["cpu_topology"]
-    if arranged:  # every level said, so that no version of QEMU has to guess
-        sockets = highest // math.prod(arranged.get(level, 1) for level in LEVELS[1:])
-        whole = {"sockets": sockets, **dict.fromkeys(("cores", "threads"), 1), **arranged}
-        smp += [f"{level}={whole[level]}" for level in LEVELS if level in whole]
-    return ",".join(words), ",".join(smp)

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import values
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import OWN_PREFIX
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import device_id
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 FIELDS = ("driver", "id", "properties")
@@ -42,11 +42,6 @@ def devices(option: str, value: t.Any) -> list[dict[str, t.Any]]:
             )
         seen.append(name)
     return result
-
-
-def device_id(device: t.Mapping[str, t.Any], index: int) -> str:
-    """The id of a device, which is ``deviceN`` by its place in the list if it was given none."""
-    return str(device.get("id", f"device{index}"))
 
 
 def _device(option: str, value: t.Any) -> dict[str, t.Any]:
@@ -106,12 +101,3 @@ def check(intent: t.Mapping[str, t.Any]) -> None:
             raise invalid_option(
                 f"devices[{index}].id", name, "is the name of a disk, which is its id too", "Choose another id."
             )
-
-
-def arguments(wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """In the order of the list: a device can stand on one before it."""
-    result = []
-    for index, device in enumerate(wanted["devices"]):
-        properties = [("id", device_id(device, index)), *device.get("properties", {}).items()]
-        result += ["-device", option_string(device["driver"], properties)]
-    return result

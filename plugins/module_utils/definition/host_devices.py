@@ -8,12 +8,10 @@ import re
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import values
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 FIELDS = ("usb", "pci")
 USB_FIELDS = ("vendor", "product", "bus", "addr")
-USB = "maqet-usb"
 
 _HEX4 = re.compile(r"(?:0x)?([0-9a-f]{4})", re.IGNORECASE | re.ASCII)
 # Domain (left out: 0000), bus, device, function.
@@ -61,23 +59,3 @@ def _pci(option: str, value: t.Any) -> str:
     found = _PCI.fullmatch(values.matching(option, value, _PCI, "is no address of a PCI device", remedy))
     domain, bus, device, function = t.cast("re.Match[str]", found).groups()
     return f"{domain or '0000'}:{bus}:{device}.{function}".lower()
-
-
-def has_usb(wanted: t.Mapping[str, t.Any]) -> bool:
-    """Whether the guest needs a USB controller for them."""
-    return any("usb" in device for device in wanted["host_devices"])
-
-
-def arguments(wanted: t.Mapping[str, t.Any], nodes: t.Mapping[int, str], has_controller: bool) -> list[str]:
-    """``nodes``: by place in the list, the name of a USB device's node for QEMU, which the runner opened."""
-    result = []
-    if has_usb(wanted) and not has_controller:
-        result += ["-device", option_string("qemu-xhci", [("id", USB)])]
-    for index, device in enumerate(wanted["host_devices"]):
-        ours = ("id", f"maqet-host{index}")
-        if "usb" in device:
-            properties = [ours, ("bus", f"{USB}.0"), ("hostdevice", nodes[index])]
-            result += ["-device", option_string("usb-host", properties)]
-        else:
-            result += ["-device", option_string("vfio-pci", [ours, ("host", device["pci"])])]
-    return result

@@ -7,11 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, sizes
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
-
-MEMORY = "maqet-memory"
-BALLOON = "maqet-balloon"
 
 # KiB to a unit; the largest pages of any architecture are of 16 GiB (Linux: Documentation/admin-guide/mm/hugetlbpage).
 _MOST_KIB = 16 << 20
@@ -58,29 +54,3 @@ def spelled(kib: int) -> str:
         if kib % factor == 0:
             return f"{kib // factor}{unit}"
     return f"{kib}K"
-
-
-def backend(wanted: t.Mapping[str, t.Any], shared: bool = False) -> list[str]:
-    """The object that is the guest's memory; nothing where QEMU's own way will do.
-
-    ``shared``: with other processes, which is what vhost-user needs.
-    From a memfd, so that no file system has to be mounted. QEMU reserves its pages when it starts: one that there are
-    too few of ends it then, and never in the middle of the guest's work.
-    """
-    if not wanted["hugepages"] and not shared:
-        return []
-    properties: list[tuple[str, t.Any]] = [("id", MEMORY), ("size", f"{wanted['memory']}M"), ("share", shared)]
-    if wanted["hugepages"]:
-        properties += [("hugetlb", True), ("hugetlbsize", f"{wanted['hugepages']}K")]
-    return ["-object", option_string("memory-backend-memfd", properties)]
-
-
-def balloon(wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """The device through which the guest gives memory back, on demand and as it frees it.
-
-    Not the second with huge pages: what a guest reports free is mostly smaller than one of them.
-    """
-    if not wanted["balloon"]:
-        return []
-    properties = [("id", BALLOON), ("deflate-on-oom", True), ("free-page-reporting", not wanted["hugepages"])]
-    return ["-device", option_string("virtio-balloon-pci", properties)]

@@ -10,16 +10,22 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition import (
-    board,
-    boot,
-    console,
-    cpu,
-    defaults,
-    devices,
-    host_devices,
-    memory,
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_board import (
+    MEMORY,
+    apply_order,
+    backend,
+    boot_arguments,
+    clock_arguments,
+    processors,
+    smbios_arguments,
 )
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import (
+    VIDEO,
+    video_device,
+    vnc_arguments,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import USB, added_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import network_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
@@ -28,8 +34,6 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored impor
 MONITOR = "maqet-monitor"
 DIRECT = "maqet-direct"
 SERIAL = "maqet-serial"
-VIDEO = console.VIDEO
-USB = host_devices.USB
 AGENT = "maqet-agent"
 PANIC = "maqet-panic"
 AGENT_PORT = "maqet-agent-port"
@@ -83,14 +87,14 @@ class Place:
 def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
     """The whole argv, beginning with the binary. QEMU starts paused; its runner lets it go on."""
     wanted = defaults.effective(intent, place.host_arch)
-    boot.apply(wanted)
+    apply_order(wanted)
     return [
         place.binary,
         *_identity(place),
         *_machine(wanted, place),
-        *board.smbios_arguments(wanted),
-        *board.clock_arguments(wanted),
-        *boot.arguments(wanted),
+        *smbios_arguments(wanted),
+        *clock_arguments(wanted),
+        *boot_arguments(wanted),
         *_monitor(MONITOR, place.monitor_fd),
         *_monitor(DIRECT, place.direct_fd),
         *_sets(place.sets),
@@ -101,7 +105,8 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
         *_agent(wanted, place),
         *_actions(wanted),
-        *_additions(wanted, place),
+        # Behind everything else that has a PCI address, so that nothing else's moves.
+        *added_arguments(wanted, place.host_nodes, _has_usb(wanted)),
         *wanted["extra_args"],
     ]
 
@@ -116,15 +121,15 @@ def _identity(place: Place) -> list[str]:
 
 
 def _machine(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
-    model, processors = cpu.arguments(wanted, place.accel)
+    model, smp = processors(wanted, place.accel)
     machine = wanted["machine"]
     if machine == "virt" or machine.startswith("virt-"):
         machine += ",gic-version=max"  # QEMU's default, version 2 under tcg, serves 8 processors at most
-    backend = memory.backend(wanted)
-    if backend:
-        machine += f",memory-backend={memory.MEMORY}"
-    arguments = [*backend, "-machine", machine, "-accel", place.accel, "-cpu", model]
-    return arguments + ["-m", f"size={wanted['memory']}M", "-smp", processors]
+    memory = backend(wanted)
+    if memory:
+        machine += f",memory-backend={MEMORY}"
+    arguments = [*memory, "-machine", machine, "-accel", place.accel, "-cpu", model]
+    return arguments + ["-m", f"size={wanted['memory']}M", "-smp", smp]
 
 
 def _monitor(name: str, descriptor: int) -> list[str]:
@@ -194,8 +199,8 @@ def _display(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
     arguments = ["-display", "none"]
     if wanted["display"] == "none":
         return arguments
-    arguments += console.vnc_arguments(wanted, place.vnc_socket, place.vnc_password)
-    arguments += ["-device", option_string(console.video_device(wanted), [("id", VIDEO)])]
+    arguments += vnc_arguments(wanted, place.vnc_socket, place.vnc_password)
+    arguments += ["-device", option_string(video_device(wanted), [("id", VIDEO)])]
     if _has_usb(wanted):
         arguments += ["-device", option_string("qemu-xhci", [("id", USB)])]
         for device in ("usb-kbd", "usb-tablet"):
@@ -206,14 +211,3 @@ def _display(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
 def _has_usb(wanted: t.Mapping[str, t.Any]) -> bool:
     """Arm's board has no keyboard, and gets one with its display; a PC has its PS/2 keyboard and mouse."""
     return bool(wanted["arch"] == "aarch64" and wanted["display"] != "none")
-
-
-def _additions(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
-    """What is there only if asked for, behind all else that has a PCI address, so that nothing else's moves."""
-    return [
-        *board.rng_arguments(wanted),
-        *memory.balloon(wanted),
-        *board.watchdog_arguments(wanted),
-        *host_devices.arguments(wanted, place.host_nodes, _has_usb(wanted)),
-        *devices.arguments(wanted),
-    ]

@@ -8,8 +8,9 @@ import os
 import socket
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition import arch, console
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import arch
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import listen as vnc_listens
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
@@ -45,8 +46,8 @@ def check_start(intent: t.Mapping[str, t.Any], running: t.Optional[t.Mapping[str
             _port_free(option, forward)
     wanted = effective(intent, os.uname().machine)
     replaced = effective(running, os.uname().machine) if running is not None else None
-    vnc = console.listen(wanted)
-    if vnc is not None and (replaced is None or console.listen(replaced) != vnc):
+    vnc = vnc_listens(wanted)
+    if vnc is not None and (replaced is None or vnc_listens(replaced) != vnc):
         _port_free("vnc.port", {"protocol": "tcp", "host_address": vnc[0], "host_port": vnc[1]})
     preflight_hardware.check_start(wanted, replaced)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import difflib
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition import console
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.memory import spelled
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import video_device
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import hardware, qemu_devices
 
@@ -28,8 +28,8 @@ def check_devices(wanted: t.Mapping[str, t.Any], binary: str) -> None:
     if not devices and not wanted["video"]:
         return
     drivers = qemu_devices.drivers(binary)
-    if wanted["video"] and console.video_device(wanted) not in drivers:
-        card = console.video_device(wanted)
+    if wanted["video"] and video_device(wanted) not in drivers:
+        card = video_device(wanted)
         raise invalid_option("video", wanted["video"], f"needs QEMU's {card}, which this host lacks", "Choose another")
     listed: dict[str, dict[str, str]] = {}
     for index, device in enumerate(devices):
