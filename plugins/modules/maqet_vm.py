@@ -45,15 +45,55 @@ options:
     description:
       - Memory of the guest, as a number of MiB or with a unit, such as V(2G). V(512M) for a new VM.
     type: str
+  hugepages:
+    description:
+      - Size of the host's huge pages that are to be the guest's memory, such as V(2M) or V(1G). O(memory) must be a
+        multiple of it. An empty string takes it back. A new VM has the host's ordinary pages.
+      - The host must have so many of them free when the VM starts, see
+        C(/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages). No file system has to be mounted.
+    type: str
+  balloon:
+    description:
+      - Whether the guest has a device through which the host takes memory back for the time being (C(virtio-balloon)).
+        V(false) for a new VM.
+      - A guest that is about to run out of memory gets it back by itself, and what it frees goes back to the host
+        without being asked for, except with O(hugepages).
+    type: bool
+  balloon_target:
+    description:
+      - Memory that the guest is to have of O(memory) while others need the rest, as a number of MiB or with a unit.
+        Needs O(balloon). An empty string takes it back.
+    type: str
   cpus:
     description:
-      - Number of virtual CPUs. V(1) for a new VM.
+      - Number of virtual CPUs with which the guest starts. V(1) for a new VM.
     type: int
+  cpus_max:
+    description:
+      - Number of virtual CPUs up to which more can be plugged into the running guest. V(0) takes it back. For a new VM
+        the same as O(cpus). Not for aarch64 guests.
+    type: int
+  cpu_topology:
+    description:
+      - How the virtual CPUs are arranged. Their product must be O(cpus_max), or O(cpus) where that is not set.
+        C(sockets) may be left out, and follows from the rest; of the others, one that is left out is 1.
+      - V({}), for a new VM, leaves it to QEMU.
+    type: dict
+    suboptions:
+      sockets: {description: Number of sockets., type: int}
+      dies: {description: Number of dies in a socket. x86_64 guests only., type: int}
+      cores: {description: 'Number of cores in a die, or in a socket.', type: int}
+      threads: {description: Number of threads in a core., type: int}
   cpu_model:
     description:
       - CPU model, optionally with features, as QEMU's C(-cpu) takes it. For a new VM the host's own under KVM, else
         V(max).
     type: str
+  cpu_features:
+    description:
+      - Features that O(cpu_model) is to have (V(true)) or not (V(false)), by the names that QEMU gives them, such as
+        C(vmx); also other properties of the model, with a number or a word. V({}) takes them back.
+    type: dict
   machine:
     description:
       - Machine type, see C(qemu-system-x86_64 -machine help). For a new VM V(q35) or, on aarch64, V(virt).
@@ -68,6 +108,62 @@ options:
       - V(auto) uses KVM where a small guest has been seen to run under it, and V(tcg) elsewhere. V(auto) for a new VM.
     type: str
     choices: [auto, kvm, tcg]
+  uuid:
+    description:
+      - UUID of the VM, which the guest sees as that of its machine. By default one by chance.
+      - It is decided when the VM is defined, and stays. Another one for a VM that exists is refused.
+    type: str
+  smbios:
+    description:
+      - What the guest reads of its machine (C(dmidecode)). V({}), for a new VM, leaves QEMU's own words.
+    type: dict
+    suboptions:
+      manufacturer: {description: Who made the machine., type: str}
+      product: {description: Its product name., type: str}
+      version: {description: Its version., type: str}
+      serial: {description: Its serial number., type: str}
+      sku: {description: Its SKU number., type: str}
+      family: {description: Its family., type: str}
+      oem_strings:
+        description:
+          - Strings for whoever in the guest looks for them, such as C(io.systemd.credential:) for systemd. They are
+            arguments of QEMU, which users of the host can see. So they are no place for secrets.
+        type: list
+        elements: str
+  clock:
+    description:
+      - The guest's real-time clock. V({}), for a new VM, is the host's time in UTC.
+    type: dict
+    suboptions:
+      base:
+        description: V(utc), V(localtime) (for Windows), or a moment in UTC, such as V(2030-01-31T12:00:00), at which
+          every start of the guest begins.
+        type: str
+      source:
+        description: V(host) follows the host's clock, V(rt) its time since boot, V(vm) stands still while the guest
+          does. QEMU's default is V(host).
+        type: str
+        choices: [host, rt, vm]
+      driftfix:
+        description: V(slew) sends a guest the ticks that it has missed (old Windows). x86_64 guests only.
+        type: str
+        choices: [none, slew]
+  boot:
+    description:
+      - What the guest's firmware boots from. V({}), for a new VM, means the disks in their order.
+    type: dict
+    suboptions:
+      order:
+        description:
+          - What is tried, first to last - names of O(disks), V(nic0) and so on for single cards of O(networks), or
+            V(networks) for all of them. Disks that are not named come after those that are.
+          - An empty disk is passed over. So an order of the disk and then its installation medium installs once, and
+            boots what was installed from then on.
+        type: list
+        elements: str
+      menu:
+        description: Whether the firmware offers a menu.
+        type: bool
   kernel:
     description:
       - Path of a Linux kernel on the host, to boot directly. The runner opens it, so it may be root's alone.
@@ -301,14 +397,95 @@ options:
     description:
       - V(file) writes the first serial port to C(serial.log) in the VM's folder, which is the default; V(none) has no
         port.
+      - V(socket) also has a unix socket, RV(vm.sockets.serial), on which its user can speak to the guest, such as by
+        C(socat -,rawer UNIX-CONNECT:SOCKET). The log has all that the guest says, whether somebody is connected or
+        not. One client at a time; one that does not read holds up what the guest writes.
     type: str
-    choices: [file, none]
+    choices: [file, socket, none]
   display:
     description:
       - V(none), the default, has no graphics; V(headless) has a graphics card but no window, for screenshots; V(vnc)
         serves it on a unix socket beside the VM's other sockets.
     type: str
     choices: [none, headless, vnc]
+  vnc:
+    description:
+      - More about V(vnc) as O(display). V({}), for a new VM, is a unix socket without a password.
+    type: dict
+    suboptions:
+      password:
+        description:
+          - Password that a client must know, of 1 to 8 characters, which is what the protocol has room for. It keeps
+            out who stumbles in, not who listens - the rest of the session is not encrypted.
+          - It is stored in C(definition.json), which only the VM's owner can read, and is never shown or logged.
+        type: str
+      port:
+        description: Port of the host, from 5900, to listen on instead of the unix socket. Needs O(vnc.password).
+        type: int
+      address:
+        description: Address to listen on with O(vnc.port). V(127.0.0.1) by default.
+        type: str
+  video:
+    description:
+      - Graphics card. For a new VM V(vga), or V(virtio) on aarch64. An empty string takes it back.
+      - V(vga), V(qxl), V(cirrus) and V(bochs) are for x86_64 guests, V(ramfb) for aarch64 guests.
+    type: str
+    choices: ['', vga, virtio, qxl, cirrus, bochs, ramfb]
+  rng:
+    description:
+      - Whether the guest gets random numbers from the host (C(virtio-rng)), which spares it a slow start of its own
+        generator. V(false) for a new VM; nearly every guest is better off with V(true).
+    type: bool
+  watchdog:
+    description:
+      - A watchdog, and what QEMU does when the guest does not feed it. V({}), for a new VM, has none.
+    type: dict
+    suboptions:
+      model:
+        description: V(i6300esb) by default. V(ib700) is for x86_64 guests only.
+        type: str
+        choices: [i6300esb, ib700]
+      action:
+        description: V(reset) by default. V(shutdown) presses the power button, V(poweroff) ends QEMU.
+        type: str
+        choices: [reset, shutdown, poweroff, inject-nmi, pause, debug, none]
+  host_devices:
+    description:
+      - Devices of the host that the guest has to itself. V([]), for a new VM, for none.
+      - They must be there when the VM starts. No hardware was at hand to test this part with.
+    type: list
+    elements: dict
+    suboptions:
+      usb:
+        description: A USB device, by its C(vendor) and C(product) or its C(bus) and C(addr), as C(lsusb) shows them.
+          The runner opens it for QEMU. One that is pulled and plugged again needs a new start.
+        type: dict
+        suboptions:
+          vendor: {description: 'Four hexadecimal digits, in quotes.', type: str}
+          product: {description: 'Four hexadecimal digits, in quotes.', type: str}
+          bus: {description: Number of the bus., type: int}
+          addr: {description: Number of the device on its bus., type: int}
+      pci:
+        description: Address of a PCI device, such as V(0000:01:00.0). The host needs an IOMMU that is on. The device,
+          and all others of its IOMMU group, must be bound to C(vfio-pci). As root, the group's node becomes QEMU's.
+        type: str
+  devices:
+    description:
+      - Devices for which there is no other option, in their order. V([]), for a new VM, for none.
+      - Drivers and properties are checked against the QEMU of the host.
+    type: list
+    elements: dict
+    suboptions:
+      driver:
+        description: Name of the driver, see C(qemu-system-x86_64 -device help).
+        type: str
+        required: true
+      id:
+        description: Name of the device. V(device0), V(device1), ... by default, by its place in the list.
+        type: str
+      properties:
+        description: Its properties, see C(qemu-system-x86_64 -device DRIVER,help), as booleans, whole numbers or texts.
+        type: dict
   agent:
     description:
       - Whether the VM has a port for the QEMU guest agent, through which M(maqet.qemu.maqet_guest) asks the guest.
@@ -558,8 +735,8 @@ vm:
     status: {description: 'V(absent), V(stopped), or what QEMU says, such as V(running) or V(paused).', type: str,
       returned: always}
     uuid: {description: Its UUID., type: str, returned: always}
-    definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned:
-      always}
+    definition: {description: 'The options that are managed. Memory in MiB, huge pages in KiB, and sizes in bytes.
+      Passwords are hidden.', type: dict, returned: always}
     disks: {description: The image of each disk., type: dict, returned: always}
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
@@ -575,7 +752,8 @@ vm:
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
     accel: {description: The accelerator in use., type: str, returned: when it runs}
     uptime: {description: Seconds since QEMU started., type: float, returned: when it runs}
-    sockets: {description: Sockets of the runner and of the monitor for direct mode., type: dict, returned: always}
+    sockets: {description: 'Sockets of the runner, of the monitor for direct mode, and where there are such of the
+      serial port and of VNC.', type: dict, returned: always}
     home: {description: The VM's folder., type: str, returned: always}
     output: {description: Folder for files that QEMU writes at a caller's wish., type: str, returned: always}
     serial_log: {description: What the first serial port said since the last start., type: str, returned: always}
@@ -687,6 +865,35 @@ _NETWORK = {
     "mac": {"type": "str"},
     "hostfwd": {"type": "list", "elements": "dict", "options": _FORWARD},
 }
+_TOPOLOGY = {level: {"type": "int"} for level in ("sockets", "dies", "cores", "threads")}
+_SMBIOS = {
+    **{key: {"type": "str"} for key in ("manufacturer", "product", "version", "serial", "sku", "family")},
+    "oem_strings": {"type": "list", "elements": "str"},
+}
+_CLOCK = {
+    "base": {"type": "str"},
+    "source": {"type": "str", "choices": ["host", "rt", "vm"]},
+    "driftfix": {"type": "str", "choices": ["none", "slew"]},
+}
+_BOOT = {"order": {"type": "list", "elements": "str"}, "menu": {"type": "bool"}}
+_VNC = {"password": {"type": "str", "no_log": True}, "port": {"type": "int"}, "address": {"type": "str"}}
+_WATCHDOG = {
+    "model": {"type": "str", "choices": ["i6300esb", "ib700"]},
+    "action": {
+        "type": "str",
+        "choices": ["reset", "shutdown", "poweroff", "inject-nmi", "pause", "debug", "none"],
+    },
+}
+_USB = {
+    **{key: {"type": "str"} for key in ("vendor", "product")},
+    **{key: {"type": "int"} for key in ("bus", "addr")},
+}
+_HOST_DEVICE = {"usb": {"type": "dict", "options": _USB}, "pci": {"type": "str"}}
+_DEVICE = {
+    "driver": {"type": "str", "required": True},
+    "id": {"type": "str"},
+    "properties": {"type": "dict"},
+}
 SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
     "state": {
@@ -695,18 +902,34 @@ SPEC: dict[str, t.Any] = {
         "default": "present",
     },
     "memory": {"type": "str"},
+    "hugepages": {"type": "str"},
+    "balloon": {"type": "bool"},
+    "balloon_target": {"type": "str"},
     "cpus": {"type": "int"},
+    "cpus_max": {"type": "int"},
+    "cpu_topology": {"type": "dict", "options": _TOPOLOGY},
     "cpu_model": {"type": "str"},
+    "cpu_features": {"type": "dict"},
     "machine": {"type": "str"},
     "arch": {"type": "str", "choices": ["x86_64", "aarch64"]},
     "accel": {"type": "str", "choices": ["auto", "kvm", "tcg"]},
+    "uuid": {"type": "str"},
+    "smbios": {"type": "dict", "options": _SMBIOS},
+    "clock": {"type": "dict", "options": _CLOCK},
+    "boot": {"type": "dict", "options": _BOOT},
     "kernel": {"type": "path"},
     "initrd": {"type": "path"},
     "cmdline": {"type": "str"},
     "disks": {"type": "list", "elements": "dict", "options": _DISK},
     "networks": {"type": "list", "elements": "dict", "options": _NETWORK},
-    "serial": {"type": "str", "choices": ["file", "none"]},
+    "serial": {"type": "str", "choices": ["file", "socket", "none"]},
     "display": {"type": "str", "choices": ["none", "headless", "vnc"]},
+    "vnc": {"type": "dict", "options": _VNC},
+    "video": {"type": "str", "choices": ["", "vga", "virtio", "qxl", "cirrus", "bochs", "ramfb"]},
+    "rng": {"type": "bool"},
+    "watchdog": {"type": "dict", "options": _WATCHDOG},
+    "host_devices": {"type": "list", "elements": "dict", "options": _HOST_DEVICE},
+    "devices": {"type": "list", "elements": "dict", "options": _DEVICE},
     "agent": {"type": "bool"},
     "extra_args": {"type": "list", "elements": "str"},
     "labels": {"type": "dict"},

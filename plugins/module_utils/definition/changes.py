@@ -13,6 +13,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits impor
 
 LIVE = "live"
 RESTART = "restart"
+RECREATE = "recreate"
+# What the VM is from its first day on.
+_RECREATE_OPTIONS = frozenset({"uuid"})
 # Options that QEMU never sees. The runner reads them again when it needs them.
 _LIVE_OPTIONS = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout", *OF_SYSTEMD})
 
@@ -42,7 +45,13 @@ class Difference:
 
 
 def impact(option: str) -> str:
-    """``live`` if a running VM takes any change of this option, else ``restart``; see ``live.py`` for the others."""
+    """What a change of this option costs a running VM.
+
+    ``live`` if it takes any; ``restart``, if not (``live.py`` knows of some that it takes); ``recreate`` if only a new
+    VM can have it.
+    """
+    if option in _RECREATE_OPTIONS:
+        return RECREATE
     return LIVE if option in _LIVE_OPTIONS else RESTART
 
 

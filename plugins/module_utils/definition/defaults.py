@@ -20,15 +20,25 @@ _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 # The best processor that each accelerator can show: the host's own, or all that is emulated.
 CPU_MODELS = {"kvm": "host", "tcg": "max"}
 
-# memory and memory_max are in MiB, cpu_quota in percent of one CPU. None is no limit, or is decided later: arch by the
-# host, machine by arch, cpu_model by the accelerator.
+# memory, memory_max and balloon_target are in MiB, hugepages in KiB, cpu_quota in percent of one CPU. None is no limit,
+# or is decided later: arch by the host, machine and video by arch, cpu_model by the accelerator, uuid by chance.
 DEFAULTS: dict[str, t.Any] = {
     "memory": 512,
+    "hugepages": None,
+    "balloon": False,
+    "balloon_target": None,
     "cpus": 1,
+    "cpus_max": None,
+    "cpu_topology": {},
     "cpu_model": None,
+    "cpu_features": {},
     "machine": None,
     "arch": None,
     "accel": "auto",
+    "uuid": None,
+    "smbios": {},
+    "clock": {},
+    "boot": {},
     "kernel": None,
     "initrd": None,
     "cmdline": None,
@@ -36,6 +46,12 @@ DEFAULTS: dict[str, t.Any] = {
     "networks": [],
     "serial": "file",
     "display": "none",
+    "vnc": {},
+    "video": None,
+    "rng": False,
+    "watchdog": {},
+    "host_devices": [],
+    "devices": [],
     "agent": False,
     "extra_args": [],
     "labels": {},
@@ -68,8 +84,9 @@ def effective(intent: t.Mapping[str, t.Any], host_arch: str) -> dict[str, t.Any]
     result["machine"] = intent.get("machine") or MACHINES[result["arch"]]
     result["disks"] = [_disk(disk) for disk in result["disks"]]
     result["networks"] = [_network(network) for network in result["networks"]]
-    for key in ("extra_args", "labels", "policy"):
-        result[key] = type(DEFAULTS[key])(result[key])  # nobody shall change the default itself
+    for key, default in DEFAULTS.items():
+        if isinstance(default, (list, dict)):
+            result[key] = type(default)(result[key])  # nobody shall change the default itself
     return result
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import device_id
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import ON_PCI
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import takes_plugs
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import sits_in_port, takes_plugs
 
 Intent = t.Mapping[str, t.Any]
 Disk = t.Mapping[str, t.Any]
@@ -32,7 +33,7 @@ class Change:
 
     def reversed(self) -> Change:
         """What takes it back."""
-        kinds = {"plug_disk": "unplug_disk", "plug_network": "unplug_network"}
+        kinds = {f"plug_{thing}": f"unplug_{thing}" for thing in ("disk", "network", "device", "cpus")}
         kinds.update({value: key for key, value in kinds.items()})
         kind = kinds.get(self.kind, self.kind)
         return Change(kind, self.detail, self.after, self.before, kind.startswith("unplug"))
@@ -108,8 +109,72 @@ def _networks(before: Intent, after: Intent) -> t.Optional[list[Change]]:
     return found + [Change("plug_network", {"network": index}, after=new[index]) for index in range(kept, len(new))]
 
 
+def _cpus(before: Intent, after: Intent) -> t.Optional[list[Change]]:
+    """More of them, as far as the machine was made for. Linux does not give up one that it has begun with."""
+    old, new = before["cpus"], after["cpus"]
+    if before["arch"] != "x86_64" or not old < new <= (before["cpus_max"] or old):
+        return None
+    return [Change("plug_cpus", {"cpus": new}, {"cpus": old}, {"cpus": new})]
+
+
+def _balloon_target(before: Intent, after: Intent) -> t.Optional[list[Change]]:
+    if not before["balloon"]:
+        return None
+    old, new = ({"memory": intent["balloon_target"] or intent["memory"]} for intent in (before, after))
+    return [Change("set_balloon", new, old, new)]
+
+
+def _vnc(before: Intent, after: Intent) -> t.Optional[list[Change]]:
+    """Another password, where there is one: that there is none is part of how QEMU listens."""
+    old, new = before["vnc"], after["vnc"]
+    if "password" not in old or "password" not in new or {**old, "password": ""} != {**new, "password": ""}:
+        return None
+    return [Change("set_vnc_password", {}, old, new)]
+
+
+def _devices(before: Intent, after: Intent) -> t.Optional[list[Change]]:
+    old, new = _by_id(before["devices"]), _by_id(after["devices"])
+    found: list[Change] = []
+    for one, other, kind in ((old, new, "unplug_device"), (new, old, "plug_device")):
+        for name, device in one.items():
+            if name not in other:
+                if not _comes_and_goes(device, before["machine"]):
+                    return None
+                gone = kind == "unplug_device"
+                sides = (device, None) if gone else (None, device)
+                found.append(Change(kind, {"device": name}, sides[0], sides[1], gone))
+            elif device != other[name]:
+                return None
+    return found
+
+
+def _by_id(devices: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Mapping[str, t.Any]]:
+    return {
+        device_id(device, index): {**device, "id": device_id(device, index)} for index, device in enumerate(devices)
+    }
+
+
+def _comes_and_goes(device: t.Mapping[str, t.Any], machine: str) -> bool:
+    return device["driver"].startswith("usb-") or (takes_plugs(machine) and sits_in_port(device))
+
+
 #: Networks whose back end QEMU can make and drop by itself.
 _PLUGGED_NETWORKS = ("user",)
-_DECIDE: dict[str, t.Callable[[Intent, Intent], t.Optional[list[Change]]]] = {"disks": _disks, "networks": _networks}
-#: Options of which some changes are live.
-OPTIONS = tuple(_DECIDE)
+_DECIDE: dict[str, t.Callable[[Intent, Intent], t.Optional[list[Change]]]] = {
+    "cpus": _cpus,
+    "balloon_target": _balloon_target,
+    "disks": _disks,
+    "networks": _networks,
+    "vnc": _vnc,
+    "devices": _devices,
+}
+#: Options of which some changes are live, and which, in words for people.
+WHEN: dict[str, str] = {
+    "cpus": "more of them, up to ``cpus_max``, on x86_64",
+    "balloon_target": "where ``balloon`` is true",
+    "disks": "a disk on ``virtio`` or ``nvme`` that is added or removed, one on ``scsi`` or ``usb`` beside others; "
+    "more ``size``; other limits in ``throttle``; another medium in a ``cdrom``",
+    "networks": "a card of the type ``user`` that is added or removed at the end of the list",
+    "vnc": "another ``password`` instead of one",
+    "devices": "one that is added or removed whose driver's name ends with ``-pci`` or begins with ``usb-``",
+}

@@ -46,7 +46,8 @@ def network_device(network: t.Mapping[str, t.Any], index: int, uuid: str, arch: 
     """
     rom = {"romfile": ""} if arch == "aarch64" else {}
     mac = network.get("mac") or mac_address(uuid, index)
-    return {"driver": network["model"], "id": f"nic{index}", "netdev": f"net{index}", "mac": mac, **rom}
+    order = {"bootindex": network["bootindex"]} if "bootindex" in network else {}
+    return {"driver": network["model"], "id": f"nic{index}", "netdev": f"net{index}", "mac": mac, **rom, **order}
 
 
 def _forward(rule: t.Mapping[str, t.Any]) -> str:

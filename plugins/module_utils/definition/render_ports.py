@@ -36,6 +36,12 @@ def has_ports(machine: str) -> bool:
     return bool(_WITH_PORTS.fullmatch(machine))
 
 
+def sits_in_port(device: t.Mapping[str, t.Any]) -> bool:
+    """Whether one of the user's own devices is put into a port: a PCI device by its name, with no place of its own."""
+    given = device.get("properties", {})
+    return device["driver"].endswith("-pci") and "bus" not in given and "addr" not in given
+
+
 class Ports:
     """Hands out the ports of one machine in their order."""
 

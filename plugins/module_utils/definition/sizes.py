@@ -63,6 +63,14 @@ def reply_bytes(option: str, value: t.Any) -> int:
     return size
 
 
+def kib(option: str, value: t.Any, remedy: str) -> int:
+    """Whole KiB. A bare number means KiB."""
+    size = _bytes(option, value, 1 << 10, remedy)
+    if size % 1024:
+        raise invalid_option(option, value, "is not a whole number of KiB", remedy)
+    return size >> 10
+
+
 def _bytes(option: str, value: t.Any, bare_unit: int, remedy: str) -> int:
     """The size in bytes; ``bare_unit`` is what a number without a unit counts."""
     if isinstance(value, int) and not isinstance(value, bool):

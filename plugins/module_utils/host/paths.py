@@ -102,6 +102,10 @@ class VmPaths:
         return os.path.join(self.run, "agent.sock")
 
     @property
+    def serial_socket(self) -> str:
+        return os.path.join(self.run, "serial.sock")
+
+    @property
     def vnc_socket(self) -> str:
         return os.path.join(self.run, "vnc", "vnc.sock")
 

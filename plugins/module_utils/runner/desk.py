@@ -54,9 +54,13 @@ class Desk:
         await self.server.close(leaving)
         await self.session.close()
 
-    async def send(self, command: str, reason: str) -> bool:
-        """A command of the runner's own, guarded and recorded like any other; whether QEMU has taken it."""
-        request = {"commands": [{"execute": command}], "reason": reason, "timeout": _OWN}
+    async def send(self, command: str, reason: str, arguments: t.Optional[t.Mapping[str, t.Any]] = None) -> bool:
+        """A command of the runner's own, guarded and recorded like any other; whether QEMU has taken it.
+
+        The definition's word is the consent that it may need.
+        """
+        sent = {"execute": command, "arguments": dict(arguments or {})}
+        request = {"commands": [sent], "reason": reason, "timeout": _OWN, "allow_dangerous": True}
         try:
             await self.service.qmp(request, myself({"module": "runner"}))
         except MaqetError as error:
@@ -126,7 +130,7 @@ def _server(
         identity, scope, AuditLog(paths.audit_log), "ipc", policy, lambda: tuple(filter(None, (own.current(),)))
     )
     gate.key = host_key(paths.audit_key)
-    _take_over(gate)
+    _take_over(gate, definition.intent.get("extra_args", ()))
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     mode = 0o666 if where.scope == "system" else 0o600  # the kernel says who connects, the policy what they may
     agent = Agent(paths.agent_socket, session) if definition.intent.get("agent") else None
@@ -142,10 +146,13 @@ def _new_policy(policy: Policy) -> None:
             log.warning("%s", words)
 
 
-def _take_over(gate: Gate) -> None:
-    """Say in the log what became of commands whose runner was killed, and that there is a runner again."""
+def _take_over(gate: Gate, words: t.Sequence[str]) -> None:
+    """Say in the log what became of commands whose runner was killed, and that there is a runner again.
+
+    For a QEMU with ``words`` of its user's own, these are named.
+    """
     try:
-        for record in orphans.start(gate.log, gate.identity)[:-1]:
+        for record in orphans.start(gate.log, gate.identity, words)[:-1]:
             log.warning("%s (record %d): its outcome is not known", record["op"], record["intent"]["seq"])
     except MaqetError as error:  # commands are refused as long as that is so, but the guest may run
         log.error("%s", error)

@@ -24,7 +24,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, locks, processes, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.runner import premises
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import hardware, premises
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
 
 
@@ -110,6 +110,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
         direct = stack.enter_context(_listen(paths.direct_socket))
         opened = Opened(stack)
         agent = stack.enter_context(_listen(paths.agent_socket)) if wanted["agent"] else None
+        serial = stack.enter_context(_listen(paths.serial_socket)) if wanted["serial"] == "socket" else None
         place = Place(
             name=definition.name,
             uuid=definition.uuid,
@@ -125,14 +126,18 @@ def start(definition: Definition, where: Layout) -> Emulator:
             renamed={} if uid is None else _renamed(wanted, opened),
             sets=opened.sets,
             agent_fd=agent.fileno() if agent else None,
+            serial_fd=serial.fileno() if serial else None,
+            vnc_password=_vnc_password(wanted, opened),
+            host_nodes=hardware.usb_nodes(wanted["host_devices"], opened),
         )
         log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         stack.callback(os.close, log_fd)
         fcntl.flock(log_fd, fcntl.LOCK_EX)
-        sockets = (listening.fileno() for listening in (monitor, direct, agent) if listening)
+        sockets = (listening.fileno() for listening in (monitor, direct, agent, serial) if listening)
         passed = (*sockets, *opened.inherited)
         rights = {} if uid is None else _rights(uid, accelerator, paths.output)
-        popen = _spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
+        with hardware.given(wanted, uid):
+            popen = _spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
     facts = {"binary": binary, "accel": accelerator, "uid": os.geteuid() if uid is None else uid}
     return _of(popen, facts, paths)
 
@@ -163,6 +168,12 @@ def _sources(
 
 def _renamed(wanted: t.Mapping[str, t.Any], opened: Opened) -> dict[str, str]:
     return {key: opened.readable(key, wanted[key]) for key in ("kernel", "initrd") if wanted[key]}
+
+
+def _vnc_password(wanted: t.Mapping[str, t.Any], opened: Opened) -> t.Optional[str]:
+    if wanted["display"] != "vnc" or "password" not in wanted["vnc"]:
+        return None
+    return opened.secret("vnc", wanted["vnc"]["password"])
 
 
 def _rights(uid: int, accelerator: str, folder: str) -> dict[str, t.Any]:

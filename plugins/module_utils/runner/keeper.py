@@ -13,6 +13,7 @@ import sys
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.sizes import MIB
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
@@ -156,6 +157,9 @@ class Keeper:
             raise
         self.lives = True
         log.info("VM %s runs as QEMU %s, pid %d", definition.name, session.version, qemu.process.pid)
+        target = definition.intent.get("balloon_target")
+        if target:
+            await desk.send("balloon", "balloon_target of the definition", {"value": target * MIB})
         if resume:
             await desk.send("cont", resume)
         return desk

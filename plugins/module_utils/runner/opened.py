@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import shutil
 import stat
+import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import FdSet
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
@@ -64,6 +66,20 @@ class Opened:
         self.inherited.append(fd)
         return f"/proc/self/fd/{fd}"
 
+    def secret(self, option: str, text: str) -> str:
+        """A secret that QEMU reads once, in memory alone; the name."""
+        fd = self._keep(_sealed(option, io.BytesIO(text.encode())))
+        self.inherited.append(fd)
+        return f"/proc/self/fd/{fd}"
+
+    def node(self, option: str, path: str) -> str:
+        """A device's node, which QEMU reads and writes; QEMU's name for it."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise invalid_option(option, path, f"cannot be opened: {error.strerror}", "See that it is there") from None
+        return self._set([fd], option)
+
     def _set(self, fds: list[int], opaque: str) -> str:
         self._last_set += 1
         for fd in fds:
@@ -87,10 +103,16 @@ def _image(option: str, path: str, flags: int) -> int:
 
 
 def _copy(option: str, source: int) -> int:
-    """The same content in a file that has no name and can no longer change (memfd_create(2))."""
+    """The same content as an open file's."""
+    with open(source, "rb", closefd=False) as reader:
+        return _sealed(option, reader)
+
+
+def _sealed(option: str, reader: t.BinaryIO) -> int:
+    """Content in a file that has no name and can no longer change (memfd_create(2))."""
     copy = os.memfd_create(f"maqet-{option}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        with open(source, "rb", closefd=False) as reader, open(copy, "wb", closefd=False) as writer:
+        with open(copy, "wb", closefd=False) as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)
         fcntl.fcntl(copy, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     except OSError as error:

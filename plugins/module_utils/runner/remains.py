@@ -60,6 +60,7 @@ def sweep(paths: VmPaths) -> None:
 
 
 def _close(paths: VmPaths) -> None:
-    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.agent_socket):
+    ports = (paths.agent_socket, paths.serial_socket)
+    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, *ports):
         files.remove(path)
     files.remove(os.path.dirname(paths.vnc_socket))

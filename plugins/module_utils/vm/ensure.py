@@ -100,6 +100,7 @@ class Ensure:
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
             raise not_found(self._where, desired.name)
+        identity = _identity(stored, desired)
         intent = merge(stored.intent if stored else {}, desired.given)
         difference = diff(stored.intent if stored else {}, intent, os.uname().machine)
         resolved = self._disks(intent, difference)
@@ -110,7 +111,6 @@ class Ensure:
             preflight.check_definition(intent, self._where, remember=not check)
         if any(action.kind == "start" for action in actions):
             preflight.check_start(intent, stored.intent if stored and now.runs else None)
-        identity = stored.uuid if stored else str(uuid.uuid4())
         definition = Definition(desired.name, identity, intent, resolved.files)
         if any(action.kind == "start" for action in actions):
             neighbours.check_start(definition, self._paths)
@@ -197,6 +197,9 @@ class Ensure:
         sweep(self._paths, Actual(unready=living))
 
     def _step(self, action: Action) -> None:
+        if action.change is not None:
+            self._change(action.change)
+            return
         {
             "stop": self._stop,
             "limit": self._limit,
@@ -210,7 +213,6 @@ class Ensure:
             "start": self._start,
             "resume": lambda _action: self._send("cont"),
             "pause": lambda _action: self._send("stop"),
-            **dict.fromkeys(("plug_disk", "unplug_disk", "plug_network", "unplug_network"), self._change),
             "adopt": self._adopt,
             "upgrade_runner": self._upgrade,
             "cancel_restart": lambda _action: sweep(self._paths, self.actual),
@@ -247,8 +249,7 @@ class Ensure:
         stored = t.cast(Definition, self.actual.definition)
         return Live(self._where, self._control, self.actual, stored, definition, self._desired.patience.timeout)
 
-    def _change(self, action: Action) -> None:
-        change = t.cast(Change, action.change)
+    def _change(self, change: Change) -> None:
         self._live().perform(change)
         self._undo.append(lambda: self._live().perform(change.reversed()))
 
@@ -342,6 +343,21 @@ class Ensure:
         except FileNotFoundError:
             return []
         return [path for path in paths if path not in used]
+
+
+def _identity(stored: t.Optional[Definition], desired: Desired) -> str:
+    """The VM's UUID: the user's or one by chance, decided once. Addresses, users and records hang on it."""
+    wanted = desired.given.get("uuid")
+    if stored is None:
+        return str(wanted or uuid.uuid4())
+    if wanted not in (None, stored.uuid):
+        raise invalid_option(
+            "uuid",
+            wanted,
+            f"is not that of VM {desired.name}, which is {stored.uuid} as long as the VM exists",
+            "Remove it, or remove the VM with state: absent and define it anew.",
+        )
+    return stored.uuid
 
 
 def _orphan(name: str, pid: int) -> MaqetError:

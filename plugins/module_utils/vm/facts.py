@@ -7,6 +7,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.hidden import hide, hide_both
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import age, noted
@@ -26,7 +28,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "name": paths.name,
         "status": actual.status,
         "uuid": definition.uuid if definition else known.get("uuid"),
-        "definition": definition.intent if definition else None,
+        "definition": hide(definition.intent) if definition else None,
         "disks": {name: file.path for name, file in definition.files.items()} if definition else {},
         "qemu_pid": actual.qemu.pid if actual.qemu else None,
         "qemu_uid": qemu.get("uid"),
@@ -36,7 +38,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "qemu_binary": qemu.get("binary"),
         "accel": qemu.get("accel"),
         "uptime": round(age(actual.qemu), 1) if actual.qemu else None,
-        "sockets": {"runner": paths.runner_socket, "direct": paths.direct_socket} if runs else {},
+        "sockets": _sockets(paths, definition) if runs else {},
         "home": paths.home if definition else None,
         "output": paths.output if definition else None,
         "serial_log": paths.serial_log if definition else None,
@@ -45,6 +47,15 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "last_exit": _last_exit(paths, actual),
         **({"error": str(actual.problem)} if actual.problem else {}),
     }
+
+
+def _sockets(paths: VmPaths, definition: Definition | None) -> dict[str, str]:
+    """Those of a VM that runs; of its ports, the ones that it was given."""
+    intent = definition.intent if definition else {}
+    ports = {"serial": paths.serial_socket} if intent.get("serial") == "socket" else {}
+    if intent.get("display") == "vnc" and "port" not in intent.get("vnc", {}):
+        ports["vnc"] = paths.vnc_socket
+    return {"runner": paths.runner_socket, "direct": paths.direct_socket, **ports}
 
 
 def _runner(actual: Actual) -> dict[str, t.Any] | None:
@@ -90,7 +101,7 @@ def before_after(
     actual: Actual, state: str, actions: t.Sequence[Action], difference: Difference
 ) -> dict[str, dict[str, t.Any]]:
     """Ansible's diff: the changed options and the status, the same in check mode as for real."""
-    before, after = dict(difference.before), dict(difference.after)
+    before, after = hide_both(difference.before, difference.after)
     if actions:
         before["status"] = _word(actual)
         after["status"] = _then(before["status"], state, {action.kind for action in actions})

@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import all_limits
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change, Disk
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import device_properties
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import (
     ON_PCI,
     Source,
@@ -29,7 +30,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_netwo
     network_backend,
     network_device,
 )
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import PORT, has_ports
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import PORT, has_ports, sits_in_port
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.sizes import MIB
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import chain, qemu
@@ -43,7 +45,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 
 # What the guest says of a device that it was asked to release (QEMU QMP reference, "device_del").
+# Where devices with an id are in QEMU's tree, and the ids of processors that were plugged.
 _DEVICES = "/machine/peripheral"
+_CPU = "maqet-cpu-"
 _RELEASED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
 
 
@@ -71,6 +75,12 @@ class Live:
             "throttle_disk": self._throttle,
             "plug_network": self._plug_network,
             "unplug_network": self._unplug_network,
+            "plug_device": self._plug_device,
+            "unplug_device": lambda gone: self._remove_device(gone.detail["device"]),
+            "plug_cpus": self._plug_cpus,
+            "unplug_cpus": self._unplug_cpus,
+            "set_balloon": self._balloon,
+            "set_vnc_password": self._vnc_password,
         }[change.kind](change)
 
     def grow(self, job: Job) -> None:
@@ -104,7 +114,7 @@ class Live:
         self._send("blockdev-open-tray", {**device, "force": True}, consent=True)
         self._send("blockdev-remove-medium", device)
         self._drop_nodes(old)
-        if new["name"] in self._after.files and "path" in new:
+        if "path" in new:
             self._add_nodes(new)
             self._send("blockdev-insert-medium", {**device, "node-name": top_node(new)})
         self._send("blockdev-close-tray", device)
@@ -182,7 +192,38 @@ class Live:
             if error.error_code != "qmp_error":
                 raise
 
+    # --- processors, memory, console ---
+
+    def _plug_cpus(self, change: Change) -> None:
+        """The first free ones, in the order in which QEMU counts them."""
+        places = self._send("query-hotpluggable-cpus", {})[::-1]
+        missing = change.detail["cpus"] - sum("qom-path" in place for place in places)
+        for place in [place for place in places if "qom-path" not in place][: max(0, missing)]:
+            number = "-".join(str(value) for value in place["props"].values())
+            self._send("device_add", {"driver": place["type"], "id": f"{_CPU}{number}", **place["props"]})
+
+    def _unplug_cpus(self, change: Change) -> None:
+        """The last that were plugged."""
+        wanted = t.cast("t.Mapping[str, t.Any]", change.after)["cpus"]
+        surplus = len([place for place in self._send("query-hotpluggable-cpus", {}) if "qom-path" in place]) - wanted
+        plugged = [name for name in self._children(_DEVICES) if name.startswith(_CPU)]
+        for name in sorted(plugged)[::-1][: max(0, surplus)]:
+            self._remove_device(name)
+
+    def _balloon(self, change: Change) -> None:
+        memory = t.cast("t.Mapping[str, t.Any]", change.after)["memory"]
+        self._send("balloon", {"value": memory * MIB}, consent=True)
+
+    def _vnc_password(self, change: Change) -> None:
+        password = t.cast("t.Mapping[str, t.Any]", change.after)["password"]
+        self._send("set_password", {"protocol": "vnc", "password": password}, consent=True)
+
     # --- devices ---
+
+    def _plug_device(self, change: Change) -> None:
+        device = t.cast("t.Mapping[str, t.Any]", change.after)
+        if device["id"] not in self._children(_DEVICES):
+            self._add_device(device_properties(device, 0), sits_in_port(device))
 
     def _add_device(self, device: dict[str, t.Any], on_pci: bool) -> None:
         if on_pci and has_ports(self._running["machine"]):

@@ -7,13 +7,12 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import LIVE, RESTART, Difference
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import LIVE, RECREATE, RESTART, Difference
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job
 
 STATES = ("present", "running", "stopped", "paused", "restarted", "absent")
-RECREATE = "recreate"
 
 # RunStates in which the guest executes, or will as soon as something that it waits for comes (QEMU QMP reference).
 _EXECUTING = ("running", "colo", "finish-migrate", "suspended", "watchdog")
