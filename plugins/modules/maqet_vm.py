@@ -809,7 +809,6 @@ error_code:
   returned: on failure
 """
 
-import contextlib
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
@@ -818,14 +817,11 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
-from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
-from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import advice
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.carry_out import carry_out
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience
 
 _THROTTLE = {
@@ -973,51 +969,11 @@ def desired(params: dict[str, t.Any]) -> Desired:
     )
 
 
-def _lock(task: door.Task, paths: VmPaths, wanted: Desired) -> t.ContextManager[None]:
-    """Held by one task at a time; check mode changes nothing, not even a lock."""
-    if task.check:
-        return contextlib.nullcontext()
-    return locked(paths.lock, wanted.patience.timeout, task.who, f"VM {wanted.name}")
-
-
 def ensure(task: door.Task) -> dict[str, t.Any]:
     """Make the VM what the task says."""
     wanted = desired(task.params)
-    where = layout()
-    paths = where.vm(wanted.name)
-    control = Control(where, paths, f"maqet_vm: state={wanted.state}", task.context)
-    with _lock(task, paths, wanted):
-        work = Ensure(where, wanted, control)
-        actions = work.decide(task.check)
-        result: dict[str, t.Any] = {
-            "changed": bool(actions),
-            "actions": [action.as_dict() for action in actions],
-            "diff": before_after(work.actual, wanted.state, actions, work.work.difference),
-            "audit": control.audit,
-        }
-        if wanted.state == "absent" and not wanted.purge and work.owned():
-            result["kept"] = work.owned()
-        if work.actual.qemu is not None and work.actual.definition is None:
-            task.warn(f"QEMU {work.actual.qemu.pid} runs as VM {wanted.name}, whose definition is gone: it is ended.")
-        if not task.check:
-            try:
-                work.perform()
-            except (MaqetError, OSError) as failure:
-                error = door.as_maqet(failure)
-                changed = work.changed or "cont" in error.details.get("stop_steps", ())
-                done = {"vm": facts(paths, work.actual), "audit": control.audit, "changed": changed}
-                error.details = {**done, **error.details}
-                raise error from None
-            hint = advice(where) if "start" in work.work.done else None
-            if hint:
-                task.warn(hint)
-            if "adopt" in work.work.done:
-                task.warn(f"The runner of VM {wanted.name} was gone, its QEMU not. A new one has taken it over.")
-            if work.work.stop_steps:
-                result["stop_steps"] = work.work.stop_steps
-            if work.work.events:
-                result["events"] = work.work.events
-        return {"vm": facts(paths, work.actual), **result}
+    reason = f"maqet_vm: state={wanted.state}"
+    return carry_out(task, layout(), wanted.name, reason, wanted.patience.timeout, lambda _stored: wanted)
 
 
 def main() -> None:

@@ -72,8 +72,8 @@ class Ensure:
         self._where = where
         self._desired = desired
         self._control = control
-        self._paths = where.vm(desired.name)
-        self._unit = Unit(where, self._paths)
+        self.paths = where.vm(desired.name)
+        self._unit = Unit(where, self.paths)
         self._undo: list[t.Callable[[], None]] = []
         self._before: t.Optional[str] = None  # RunState of a QEMU that we stopped
         self.actual = Actual()
@@ -95,7 +95,7 @@ class Ensure:
             )
         if desired.state == "absent":
             if desired.purge:
-                neighbours.check_unneeded(self.owned(), self._paths)
+                neighbours.check_unneeded(self.owned(), self.paths)
             self.work.actions = plan_absent(now, self.owned(), desired.purge)
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
@@ -113,7 +113,7 @@ class Ensure:
             preflight.check_start(intent, stored.intent if stored and now.runs else None)
         definition = Definition(desired.name, identity, intent, resolved.files)
         if any(action.kind == "start" for action in actions):
-            neighbours.check_start(definition, self._paths)
+            neighbours.check_start(definition, self.paths)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
 
@@ -122,7 +122,7 @@ class Ensure:
         stored = self.actual.definition
         if stored is not None and self._desired.state == "stopped" and "disks" not in difference.options:
             return disks.Resolved(stored.files, [])
-        return disks.resolve(intent.get("disks", ()), stored, self._paths, self._desired.patience.force)
+        return disks.resolve(intent.get("disks", ()), stored, self.paths, self._desired.patience.force)
 
     def _situation(self) -> Situation:
         actual = self.actual
@@ -137,11 +137,11 @@ class Ensure:
         """
         watch: t.Optional[Watch] = None
         try:
-            for folder in (self._paths.home, self._paths.run, self._where.runners, self._where.cache):
+            for folder in (self.paths.home, self.paths.run, self._where.runners, self._where.cache):
                 files.forget_unfinished(folder)
-            making.forget_unfinished(self._paths)
+            making.forget_unfinished(self.paths)
             if self.actual.unready:
-                sweep(self._paths, self.actual)
+                sweep(self.paths, self.actual)
             try:
                 for action in self.work.actions:
                     if watch is None and action.kind == "resume":
@@ -194,7 +194,7 @@ class Ensure:
         """End whatever lives of a start that has failed."""
         left = observe(self._where, self._desired.name, self._desired.patience.timeout, look=False)
         living = tuple(process for process in (left.runner, left.qemu, *left.unready) if process is not None)
-        sweep(self._paths, Actual(unready=living))
+        sweep(self.paths, Actual(unready=living))
 
     def _step(self, action: Action) -> None:
         if action.change is not None:
@@ -215,7 +215,7 @@ class Ensure:
             "pause": lambda _action: self._send("stop"),
             "adopt": self._adopt,
             "upgrade_runner": self._upgrade,
-            "cancel_restart": lambda _action: sweep(self._paths, self.actual),
+            "cancel_restart": lambda _action: sweep(self.paths, self.actual),
             "delete_disk": lambda gone: files.remove(gone.detail["path"]),
             "undefine": self._undefine,
         }[action.kind](action)
@@ -230,7 +230,7 @@ class Ensure:
         self._before = self.actual.run_state
         if self.actual.runner is None:
             self._revive()
-        self.work.stop_steps = stop(self._control, self._paths, self.actual, self._desired.patience)
+        self.work.stop_steps = stop(self._control, self.paths, self.actual, self._desired.patience)
         self.actual = Actual(self.actual.definition)
 
     def _revive(self) -> None:
@@ -242,7 +242,7 @@ class Ensure:
             revive(self._where, self._desired.name, _REVIVAL)
             self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
         except MaqetError:
-            forbid_restart(self._paths)
+            forbid_restart(self.paths)
 
     def _live(self) -> Live:
         definition = t.cast(Definition, self.work.definition)
@@ -259,7 +259,7 @@ class Ensure:
             self._live().grow(job)
             return
         self._made_home()
-        making.perform(job, self._paths)
+        making.perform(job, self.paths)
         self._undo.append(lambda: making.undo(job))
 
     def _limit(self, _action: Action) -> None:
@@ -277,24 +277,24 @@ class Ensure:
         definition = t.cast(Definition, self.work.definition)  # every plan that defines has one
         before = self.actual.definition
         self._made_home()
-        files.write_json(self._paths.definition, definition.to_json())
+        files.write_json(self.paths.definition, definition.to_json())
         if before is None:
-            self._undo.append(lambda: files.remove(self._paths.definition))
-            self._undo.append(lambda: files.remove(self._paths.runner_log))
+            self._undo.append(lambda: files.remove(self.paths.definition))
+            self._undo.append(lambda: files.remove(self.paths.runner_log))
         else:
-            self._undo.append(lambda: files.write_json(self._paths.definition, before.to_json()))
+            self._undo.append(lambda: files.write_json(self.paths.definition, before.to_json()))
         self.actual = dataclasses.replace(self.actual, definition=definition)
 
     def _made_home(self) -> None:
-        if not os.path.isdir(self._paths.home):
-            files.make_folder(self._paths.home)
-            self._undo.append(lambda: files.remove(self._paths.home))
+        if not os.path.isdir(self.paths.home):
+            files.make_folder(self.paths.home)
+            self._undo.append(lambda: files.remove(self.paths.home))
 
     def _start(self, _action: Action) -> None:
         """Launch the runner. KVM is proved here, where somebody waits for the proof to end."""
         definition = t.cast(Definition, self.work.definition)
         preflight.prove(definition.intent, self._where)
-        sweep(self._paths, self.actual)
+        sweep(self.paths, self.actual)
         try:
             launch(self._where, self._desired.name, self._desired.patience.timeout)
         except MaqetError:
@@ -320,17 +320,17 @@ class Ensure:
 
     def _undefine(self, _action: Action) -> None:
         """The definition goes first: from then on the VM is gone, whatever is left of its files."""
-        files.remove(self._paths.definition)
+        files.remove(self.paths.definition)
         self._unit.forget()
-        sweep(self._paths, self.actual)
-        paths = self._paths
+        sweep(self.paths, self.actual)
+        paths = self.paths
         notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log)
         for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)
         if self._desired.purge:
-            files.remove(self._paths.output)
-        for folder in (self._paths.output, self._paths.disks, self._paths.home):
+            files.remove(self.paths.output)
+        for folder in (self.paths.output, self.paths.disks, self.paths.home):
             with contextlib.suppress(OSError):  # not empty: what is in it is the user's
                 os.rmdir(folder)
 
@@ -339,7 +339,7 @@ class Ensure:
         definition = self.actual.definition
         used = {file.path for file in definition.files.values() if not file.owned} if definition else set()
         try:
-            paths = sorted(os.path.join(self._paths.disks, name) for name in os.listdir(self._paths.disks))
+            paths = sorted(os.path.join(self.paths.disks, name) for name in os.listdir(self.paths.disks))
         except FileNotFoundError:
             return []
         return [path for path in paths if path not in used]

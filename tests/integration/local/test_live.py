@@ -82,3 +82,82 @@ def test_networks(local: Local, vm: str) -> None:
         assert {action["impact"] for action in real["actions"]} == {"live"}
         assert checked["actions"] == real["actions"] and not again["changed"]
         assert len(inside(vm, "ls /sys/class/net").split()) == count + 1
+
+
+def test_what_else_changes_without_a_restart(local: Local, wanted: Result, tmp_path: Path) -> None:
+    """Processors, balloon, media, limits, password: each once, and a second run has nothing to do."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    first, second = tmp_path / "a.iso", tmp_path / "b.iso"
+    first.write_bytes(b"a" * 65536)
+    second.write_bytes(b"b" * 131072)
+    disk, drive = {"name": "d", "size": "4M"}, {"name": "cd", "type": "cdrom", "interface": "scsi"}
+    begun = {
+        "cpus": 1,
+        "cpus_max": 3,
+        "balloon": True,
+        "balloon_target": "128",
+        "display": "vnc",
+        "vnc": {"password": "first-1"},
+        "disks": [{**disk, "throttle": {"iops": 100}}, {**drive, "path": str(first)}],
+    }
+    try:
+        pid = modules.must("maqet_vm", name=name, state="running", **wanted, **begun)["vm"]["qemu_pid"]
+        modules.must("maqet_guest", vm=name, command="guest-ping", wait_for_agent=True, timeout=120)
+        assert asked(name, "query-balloon") == {"actual": 128 * MIB}
+        fast = {**disk, "throttle": {"iops": 500}}
+        for changed, kinds in (
+            ({"cpus": 3}, ["plug_cpus"]),
+            ({"balloon_target": "200"}, ["set_balloon"]),
+            ({"vnc": {"password": "second-2"}}, ["set_vnc_password"]),
+            ({"disks": [fast, {**drive, "path": str(second)}]}, ["throttle_disk", "change_medium"]),
+            ({"disks": [fast, drive]}, ["change_medium"]),
+            ({"disks": [fast, {**drive, "path": str(first)}]}, ["change_medium"]),
+        ):
+            checked = modules.run_module("maqet_vm", {"name": name, **changed}, check=True).result
+            real, again = (modules.must("maqet_vm", name=name, **changed) for _time in range(2))
+            assert [action["action"] for action in real["actions"]] == [*kinds, "redefine"]
+            assert (checked["actions"], checked["diff"]) == (real["actions"], real["diff"])
+            assert not again["changed"] and again["vm"]["qemu_pid"] == pid
+            assert "first-1" not in str(real) and "second-2" not in str(real)
+        assert len(asked(name, "query-cpus-fast")) == 3 and asked(name, "query-balloon") == {"actual": 200 * MIB}
+        inserted = {entry["qdev"]: entry.get("inserted", {}) for entry in asked(name, "query-block")}
+        assert inserted["cd"]["image"]["virtual-size"] == first.stat().st_size
+        (iops,) = [one["iops"] for path, one in inserted.items() if path.startswith("/machine/peripheral/d/")]
+        assert iops == 500
+    finally:
+        remove(name)
+
+
+def asked(vm: str, command: str) -> t.Any:
+    """QEMU's own answer."""
+    return modules.must("maqet_qmp", vm=vm, command=command)["response"]
+
+
+def test_one_device_by_a_module_of_its_own(local: Local, vm: str) -> None:
+    """maqet_device in twelve steps: three kinds, added and taken away, each in check mode, for real, and again."""
+    for item in (
+        {"disk": {"name": "extra", "size": "4M"}},
+        {"network": {"type": "user", "mac": "52:54:00:aa:bb:cc"}},
+        {"device": {"driver": "virtio-rng-pci", "id": "rng1"}},
+    ):
+        for state in ("present", "absent"):
+            task = {"maqet_device": {"vm": vm, "state": state, **item}}
+            checked, real, again = local.run({**task, "check_mode": True}, task, task)
+            assert not any(result["failed"] for result in (checked, real, again)), (checked, real, again)
+            assert [result["changed"] for result in (checked, real, again)] == [True, True, False]
+            assert checked["actions"] == real["actions"]
+            assert {action["impact"] for action in real["actions"]} == {"live"}
+            there = [sectors(vm, "extra"), "bb:cc" in inside(vm, "cat /sys/class/net/*/address"), rng(vm)]
+            expected = {"disk": 4 * MIB // 512, "network": True, "device": True}
+            kind = next(iter(item))
+            assert there == [
+                value if state == "present" and kind == key else {"disk": None}.get(key, False)
+                for key, value in expected.items()
+            ]
+    absent = modules.run_module("maqet_device", {"vm": "not-there", "disk": {"name": "a", "size": "1M"}}).result
+    assert absent["error_code"] == "vm_not_found"
+
+
+def rng(vm: str) -> bool:
+    """Whether the guest has a PCI device of the kind 0x1044 or 0x1005, virtio's source of random numbers."""
+    return any(word in ("0x1044", "0x1005") for word in inside(vm, "cat /sys/bus/pci/devices/*/device").split())
