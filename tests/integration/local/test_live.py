@@ -122,8 +122,8 @@ def test_what_else_changes_without_a_restart(local: Local, wanted: Result, tmp_p
         assert len(asked(name, "query-cpus-fast")) == 3 and asked(name, "query-balloon") == {"actual": 200 * MIB}
         inserted = {entry["qdev"]: entry.get("inserted", {}) for entry in asked(name, "query-block")}
         assert inserted["cd"]["image"]["virtual-size"] == first.stat().st_size
-        (iops,) = [one["iops"] for path, one in inserted.items() if path.startswith("/machine/peripheral/d/")]
-        assert iops == 500
+        limits = {"path": "/objects/throttle-d", "property": "limits"}
+        assert modules.must("maqet_qmp", vm=name, command="qom-get", arguments=limits)["response"]["iops-total"] == 500
     finally:
         remove(name)
 
