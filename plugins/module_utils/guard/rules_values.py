@@ -62,7 +62,7 @@ def descriptor(leaf: Leaf, case: Case) -> Refusal | None:
 def host_device(leaf: Leaf, case: Case) -> Refusal | None:
     """A device or network interface of the host."""
     allowed = case.layer.devices
-    if allowed is None and not case.base:
+    if (allowed is None and not case.base) or leaf.value in case.scope.granted.devices:
         return None
     if isinstance(leaf.value, str) and any(value_matches(one, leaf.value) for one in allowed or ()):
         return None

@@ -21,6 +21,8 @@ class Grants:
     places: tuple[Place, ...] = ()
     #: Addresses to listen on, as policies write them: ``127.0.0.1:2222``.
     listen: tuple[str, ...] = ()
+    #: Network interfaces.
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,9 @@ def _grants(value: t.Any, caller: Caller) -> Grants:
         raise MaqetError("'grants' is for whoever may define this VM, its runner's own user.", "policy_denied")
     try:
         places = tuple(Place(_text(path), "write" if write else "read") for path, write in value["files"])
-        return Grants(places, tuple(_text(address) for address in value["listen"]))
+        return Grants(places, *(tuple(map(_text, value[key])) for key in ("listen", "devices")))
     except (KeyError, TypeError, ValueError):
-        raise MaqetError("'grants' must have 'files', of pairs, and 'listen'.", "invalid_request") from None
+        raise MaqetError("'grants' has 'files', of pairs, 'listen' and 'devices'.", "invalid_request") from None
 
 
 def _text(value: t.Any) -> str:

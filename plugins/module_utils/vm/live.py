@@ -131,7 +131,7 @@ class Live:
         for item in disk_objects(disk):
             self._send("object-add", item)
         nodes = disk_nodes(disk, self._source(disk, file))
-        self._send("blockdev-add", _nested(nodes), {"files": self._grants(disk, file), "listen": []})
+        self._send("blockdev-add", _nested(nodes), _granted(files=self._grants(disk, file)))
 
     def _grants(self, disk: t.Mapping[str, t.Any], file: DiskFile) -> list[tuple[str, bool]]:
         """The files that the definition names for a disk, and whether QEMU may write them."""
@@ -172,7 +172,7 @@ class Live:
         backend = network_backend(network, index)
         self._drop_backend(backend["id"])
         listen = [f"{rule['host_address']}:{rule['host_port']}" for rule in network["hostfwd"]]
-        self._send("netdev_add", backend, {"files": [], "listen": listen})
+        self._send("netdev_add", backend, _granted(listen=listen))
         try:
             self._add_device(device, True)
         except MaqetError:
@@ -287,6 +287,13 @@ def _nested(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
         named = {"file": known[below]} if isinstance(below, str) else {}
         known[node["node-name"]] = {**node, **named}
     return known[nodes[-1]["node-name"]]
+
+
+def _granted(
+    files: t.Sequence[tuple[str, bool]] = (), listen: t.Sequence[str] = (), devices: t.Sequence[str] = ()
+) -> dict[str, t.Any]:
+    """What a command may reach because the definition names it."""
+    return {"files": list(files), "listen": list(listen), "devices": list(devices)}
 
 
 def _kept(device: str, why: str) -> MaqetError:

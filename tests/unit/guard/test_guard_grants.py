@@ -66,10 +66,19 @@ def test_an_address_to_listen_on(gate: Gate, asker: Asker) -> None:
         assert gate.judge_all([forward], granting(asker, listen=listen))[0].allowed == allowed
 
 
+def test_an_interface(gate: Gate, asker: Asker) -> None:
+    tap = Request("netdev_add", {"type": "tap", "id": "n", "ifname": "maqet0"})
+    for devices, allowed in (((), False), (("maqet0",), True), (("maqet1",), False)):
+        who = dataclasses.replace(asker, granted=Grants(devices=devices))
+        assert gate.judge_all([tap], who)[0].allowed == allowed
+
+
 def test_only_the_runners_own_user_is_believed(asker: Asker, image: pathlib.Path) -> None:
-    message: dict[str, t.Any] = {"grants": {"files": [[str(image), True]], "listen": ["127.0.0.1:1"]}}
+    message: dict[str, t.Any] = {
+        "grants": {"files": [[str(image), True]], "listen": ["127.0.0.1:1"], "devices": ["tap0"]}
+    }
     ours = dataclasses.replace(asker.caller, uid=os.geteuid())
-    assert asker_of(message, ours).granted == Grants((Place(str(image), "write"),), ("127.0.0.1:1",))
+    assert asker_of(message, ours).granted == Grants((Place(str(image), "write"),), ("127.0.0.1:1",), ("tap0",))
     with pytest.raises(MaqetError) as caught:
         asker_of(message, dataclasses.replace(ours, uid=os.geteuid() + 1))
     assert caught.value.error_code == "policy_denied"
@@ -82,10 +91,10 @@ def test_only_the_runners_own_user_is_believed(asker: Asker, image: pathlib.Path
         5,
         [],
         {},
-        {"files": 5, "listen": []},
-        {"files": [["a"]], "listen": []},
-        {"files": [[5, True]], "listen": []},
-        {"files": [], "listen": [5]},
+        {"files": 5, "listen": [], "devices": []},
+        {"files": [["a"]], "listen": [], "devices": []},
+        {"files": [[5, True]], "listen": [], "devices": []},
+        {"files": [], "listen": [5], "devices": []},
     ],
 )
 def test_grants_that_are_none(asker: Asker, grants: t.Any) -> None:
