@@ -39,8 +39,8 @@ class Asked:
     explain: bool = False
     policy: t.Optional[t.Mapping[str, t.Any]] = None
     witness: t.Optional[t.Mapping[str, t.Any]] = None
-    #: What the VM's definition gives QEMU of the host, for a runner alone: ``files`` (path, whether to write), addresses
-    #: to ``listen`` on, network ``devices``.
+    #: What the VM's definition gives QEMU of the host, for a runner alone: ``files`` (path, whether to write),
+    #: addresses to ``listen`` on, network ``devices``.
     grants: t.Optional[t.Mapping[str, t.Any]] = None
 
     @property
