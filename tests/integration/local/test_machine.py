@@ -16,6 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import a
 from ansible_collections.maqet.qemu.tests.hosts import modules
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Result, given
 
+AT_ONCE: Result = {"force": True, "stop_timeout": 0}
 # Each option with a value, and another one.
 OPTIONS: dict[str, tuple[t.Any, t.Any]] = {
     "balloon": (True, False),
@@ -43,7 +44,7 @@ def test_created_changed_and_removed(name: str, option: str) -> None:
     """Twelve steps: create, change, remove; each in check mode, for real, again."""
     first, second = OPTIONS[option]
     made = {"state": "running", **NOTHING, "machine": "q35", option: first}
-    for number, wanted in enumerate((made, {option: second, "state": "running", "allow_restart": True})):
+    for number, wanted in enumerate((made, {option: second, "state": "running", "allow_restart": True, **AT_ONCE})):
         looked = vm(name, check=True, **wanted)
         assert looked["changed"] and not looked.get("failed"), looked
         if number:
@@ -55,7 +56,7 @@ def test_created_changed_and_removed(name: str, option: str) -> None:
         assert real["vm"]["status"] == "running" and real["vm"]["definition"][option] == wanted[option]
         assert vm(name, **wanted)["actions"] == []
         assert vm(name, check=True, **wanted)["actions"] == []
-    wanted = {"state": "absent", "force": True, "stop_timeout": 0}
+    wanted = {"state": "absent", **AT_ONCE}
     looked = vm(name, check=True, **wanted)
     real = vm(name, **wanted)
     assert real["changed"] and real["actions"] == looked["actions"]
