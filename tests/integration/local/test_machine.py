@@ -34,8 +34,9 @@ OPTIONS: dict[str, tuple[t.Any, t.Any]] = {
 }
 
 
-def vm(name: str, check: bool = False, **options: t.Any) -> Result:
-    """One task, without a controller."""
+def vm(name: str, **options: t.Any) -> Result:
+    """One task, without a controller; with ``check``, in check mode."""
+    check = bool(options.pop("check", False))
     return modules.run_module("maqet_vm", {"name": name, **options}, check=check).result
 
 

@@ -71,7 +71,8 @@ def test_what_does_not_go_together(refused: Refused, option: str, params: dict[s
 
 
 def test_a_password_is_hidden_and_a_change_of_it_is_not() -> None:
-    one, other = ({"memory": 5, "vnc": {"password": word, "port": 5901}} for word in ("Hush", "Rush"))
+    one: dict[str, t.Any] = {"memory": 5, "vnc": {"password": "Hush", "port": 5901}}
+    other: dict[str, t.Any] = {"memory": 5, "vnc": {"password": "Rush", "port": 5901}}
     assert hide(one) == {"memory": 5, "vnc": {"password": HIDDEN, "port": 5901}}
     assert one["vnc"]["password"] == "Hush", "the intent itself is left alone"
     before, after = hide_both(one, other)

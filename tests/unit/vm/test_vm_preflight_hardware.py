@@ -21,10 +21,17 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     """An emulator with three devices."""
     asked.clear()
     kinds = {"max-bytes": "uint64", "multifunction": "bool", "disable-legacy": "OnOffAuto", "romfile": "str"}
-    monkeypatch.setattr(
-        qemu_devices, "drivers", lambda _binary: asked.append("?") or ["virtio-rng-pci", "virtio-rng", "VGA"]
-    )  # type: ignore[func-returns-value]
-    monkeypatch.setattr(qemu_devices, "properties", lambda _binary, driver: asked.append(driver) or kinds)  # type: ignore[func-returns-value]
+
+    def drivers(_binary: str) -> list[str]:
+        asked.append("?")
+        return ["virtio-rng-pci", "virtio-rng", "VGA"]
+
+    def properties(_binary: str, driver: str) -> dict[str, str]:
+        asked.append(driver)
+        return kinds
+
+    monkeypatch.setattr(qemu_devices, "drivers", drivers)
+    monkeypatch.setattr(qemu_devices, "properties", properties)
 
 
 def check(**intent: t.Any) -> None:
