@@ -83,7 +83,10 @@ options:
       sockets: {description: Number of sockets., type: int}
       dies: {description: Number of dies in a socket. x86_64 guests only., type: int}
       cores: {description: 'Number of cores in a die, or in a socket.', type: int}
-      threads: {description: Number of threads in a core., type: int}
+      threads:
+        description: Number of threads in a core. QEMU's models of AMD processors show them only with the feature
+          C(topoext), see O(cpu_features).
+        type: int
   cpu_model:
     description:
       - CPU model, optionally with features, as QEMU's C(-cpu) takes it. For a new VM the host's own under KVM, else
@@ -674,6 +677,45 @@ EXAMPLES = r"""
     cmdline: console=ttyS0 quiet
     wait_for:
       - serial: guest ready
+
+- name: Four processors of two threads each, room for as many again, and memory that is lent back
+  maqet.qemu.maqet_vm:
+    name: db1
+    memory: 8G
+    balloon: true
+    cpus: 8
+    cpus_max: 16
+    cpu_topology:
+      cores: 4
+      threads: 2
+    cpu_features:
+      topoext: true
+    rng: true
+    watchdog:
+      model: i6300esb
+      action: reset
+
+- name: Look at it over the network, install from a medium once, and have a device that has no option of its own
+  maqet.qemu.maqet_vm:
+    name: desk1
+    display: vnc
+    vnc:
+      port: 5901
+      password: "{{ vnc_password }}"
+    disks:
+      - name: root
+        size: 20G
+      - name: medium
+        path: /srv/images/installer.iso
+        readonly: true
+    boot:
+      order: [root, medium]
+    devices:
+      - driver: qemu-xhci
+        id: usb
+      - driver: usb-tablet
+        properties:
+          bus: usb.0
 
 - name: Give it more memory, and a restart if it needs one
   maqet.qemu.maqet_vm:

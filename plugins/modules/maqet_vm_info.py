@@ -92,7 +92,8 @@ vms:
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
     accel: {description: The accelerator in use., type: str, returned: when it runs}
     uptime: {description: Seconds since QEMU started., type: float, returned: when it runs}
-    sockets: {description: Sockets of the runner and of the monitor for direct mode., type: dict, returned: always}
+    sockets: {description: 'Sockets of the runner, of the monitor for direct mode, and where there are such of the
+      serial port and of VNC.', type: dict, returned: always}
     home: {description: The VM's folder., type: str, returned: always}
     output: {description: Folder for files that QEMU writes at a caller's wish., type: str, returned: always}
     serial_log: {description: What the first serial port said since the last start., type: str, returned: always}

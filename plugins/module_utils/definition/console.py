@@ -19,7 +19,7 @@ VIDEO_WORDS = tuple(dict.fromkeys(word for devices in VIDEOS.values() for word i
 
 # The protocol's own: a key for DES has eight bytes, and what is beyond is ignored without a word.
 _PASSWORD = re.compile(r"[\x21-\x7e]{1,8}")
-_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
+_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f.]*")
 
 
 def vnc(option: str, value: t.Any) -> dict[str, t.Any]:

@@ -43,9 +43,11 @@ def given(wanted: t.Mapping[str, t.Any], uid: t.Optional[int]) -> t.Iterator[Non
             os.chown(node, uid, -1)
     before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     needed = (wanted["memory"] << 20) + _BESIDE
-    if uid is not None and before[0] != resource.RLIM_INFINITY and before[0] < needed:
-        most = before[1] if before[1] == resource.RLIM_INFINITY else max(before[1], needed)
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (needed, most))
+    if uid is None or before[0] == resource.RLIM_INFINITY or before[0] >= needed:
+        yield
+        return
+    most = before[1] if before[1] == resource.RLIM_INFINITY else max(before[1], needed)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (needed, most))
     try:
         yield
     finally:

@@ -25,6 +25,7 @@ from ansible_collections.maqet.qemu.tests.hosts import modules, play
 
 Result = t.Dict[str, t.Any]
 NOTHING = {"accel": "tcg", "memory": "64"}
+PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,3 +152,20 @@ def running() -> t.Iterator[str]:
     given(chosen)
     yield chosen
     remove(chosen)
+
+
+@pytest.fixture
+def huge_pages() -> t.Iterator[int]:
+    """So many huge pages of 2 MiB more than there were."""
+    number, file = 40, PAGES / "nr_hugepages"
+    before = int(file.read_text()) if file.exists() else 0
+    try:
+        file.write_text(str(before + number))
+    except OSError:
+        pytest.skip("this host gives no huge pages")
+    try:
+        if int(file.read_text()) < before + number:
+            pytest.skip("this host has no memory for huge pages")
+        yield number
+    finally:
+        file.write_text(str(before))

@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge, normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import PAGES
 
 UUID = "11111111-2222-3333-4444-555555555555"
 BOARDS = {"q35": ("x86_64", "q35"), "pc": ("x86_64", "pc"), "virt": ("aarch64", "virt")}
@@ -185,26 +186,6 @@ CASES = [pytest.param(board, params, id=f"{name}-{board}") for name, params, whe
 def test_qemu_takes_it(tmp_path: Path, board: str, params: dict[str, t.Any]) -> None:
     with started(tmp_path, board, params) as monitor:
         assert monitor.ask("query-status")["status"] == "prelaunch"
-
-
-PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
-
-
-@pytest.fixture
-def huge_pages() -> t.Iterator[int]:
-    """So many huge pages of 2 MiB more than there were."""
-    number, file = 40, PAGES / "nr_hugepages"
-    before = int(file.read_text()) if file.exists() else 0
-    try:
-        file.write_text(str(before + number))
-    except OSError:
-        pytest.skip("this host gives no huge pages")
-    try:
-        if int(file.read_text()) < before + number:
-            pytest.skip("this host has no memory for huge pages")
-        yield number
-    finally:
-        file.write_text(str(before))
 
 
 @pytest.mark.parametrize("board", ALL)

@@ -84,3 +84,25 @@ def test_what_cannot_be_opened(tmp_path: pathlib.Path, kind: str) -> None:
     assert (caught.value.error_code, caught.value.details["option"]) == ("invalid_option", "disks: root")
     assert str(path) in str(caught.value)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_secret_is_in_memory_alone() -> None:
+    before = os.listdir("/proc/self/fd")
+    with contextlib.ExitStack() as stack:
+        opened = Opened(stack)
+        name = opened.secret("vnc", "hüsh")
+        assert name == f"/proc/self/fd/{opened.inherited[0]}"
+        assert pathlib.Path(name).read_text("utf-8") == "hüsh"
+        assert os.readlink(name).startswith("/memfd:maqet-vnc"), "on no disk"
+        with pytest.raises(PermissionError):
+            os.write(opened.inherited[0], b"x")
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_node_of_a_device(image: str) -> None:
+    with contextlib.ExitStack() as stack:
+        opened = Opened(stack)
+        assert opened.node("host_devices[0].usb", image) == "/dev/fdset/1"
+        assert access(opened.sets[0].fd) == os.O_RDWR
+        with pytest.raises(MaqetError, match=r"^host_devices\[0\]\.usb: .* cannot be opened: No such file"):
+            opened.node("host_devices[0].usb", image + "x")

@@ -102,6 +102,18 @@ def test_a_life(task: Task, vm: FakeVm, images: Images) -> None:
     assert os.listdir(vm.where.vms) == []
 
 
+def test_a_uuid_is_decided_once(task: Task) -> None:
+    own, other = "0f4c2a9e-5d1b-4c38-9a77-2f1f6f0c1d2e", "1f4c2a9e-5d1b-4c38-9a77-2f1f6f0c1d2e"
+    assert task.run("present", uuid=own.upper()) == "define"
+    assert (task.stored()["uuid"], task.stored()["intent"]) == (own, {})
+    assert task.run("present", uuid=own) == ""
+    for state in ("present", "running", "stopped"):
+        error = task.fails(state, uuid=other)
+        assert error.details["option"] == "uuid" and own in str(error)
+    assert task.run("present", memory="1G") == "redefine" and task.stored()["uuid"] == own
+    assert task.run("absent", uuid=other) == "undefine", "what is to go may be called as one likes"
+
+
 def test_deciding_touches_nothing(task: Task, vm: FakeVm, images: Images, tmp_path: pathlib.Path) -> None:
     work = task.work("running", disks=[DISK])
     assert [action.kind for action in work.decide()] == ["create_disk", "define", "start", "resume"]
