@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import network_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import End, network_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 
@@ -47,7 +47,7 @@ class Place:
     ``agent_fd`` only where there is an agent; ``host_arch`` is what ``platform.machine()`` says;
     ``disks`` are the files by disk name.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
-    ``renamed`` by option (kernel, initrd).
+    ``renamed`` by option (kernel, initrd). ``ends`` is what is ready for each network, in the order of the list.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Place:
     sets: t.Sequence[FdSet] = ()
     sources: t.Mapping[str, Source] = field(default_factory=dict)
     renamed: t.Mapping[str, str] = field(default_factory=dict)
+    ends: t.Sequence[End] = ()
 
 
 def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
@@ -81,7 +82,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *_serial(wanted, place),
         *_display(wanted, place),
         *disk_arguments(wanted["disks"], place.disks, place.sources),
-        *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
+        *network_arguments(wanted["networks"], place.uuid, wanted["arch"], place.ends),
         *_agent(wanted, place),
         *_actions(wanted),
         *wanted["extra_args"],

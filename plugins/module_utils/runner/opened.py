@@ -64,6 +64,11 @@ class Opened:
         self.inherited.append(fd)
         return f"/proc/self/fd/{fd}"
 
+    def numbered(self, fds: list[int]) -> tuple[str, ...]:
+        """Descriptors that QEMU knows by their numbers."""
+        self.inherited += [self._keep(fd) for fd in fds]
+        return tuple(map(str, fds))
+
     def _set(self, fds: list[int], opaque: str) -> str:
         self._last_set += 1
         for fd in fds:

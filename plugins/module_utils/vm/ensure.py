@@ -19,7 +19,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, preflight
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, networks, preflight
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, executes, plan, plan_absent
@@ -104,8 +104,10 @@ class Ensure:
         actions[stops:stops] = self._unit.plan(stored.intent if stored else {}, intent)
         if difference or stored is None or any(action.kind == "start" for action in actions):
             preflight.check_definition(intent, self._where, remember=not check)
+            networks.check_definition(intent, self._where, desired.name)
         if any(action.kind == "start" for action in actions):
             preflight.check_start(intent, stored.intent if stored and now.runs else None)
+            networks.check_start(intent)
         identity = stored.uuid if stored else str(uuid.uuid4())
         definition = Definition(desired.name, identity, intent, resolved.files)
         self.work = _Work(actions, definition, resolved.jobs, difference)
