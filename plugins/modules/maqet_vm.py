@@ -126,7 +126,7 @@ options:
     suboptions:
       type:
         description:
-          - V(user) is QEMU's own network, which needs no privilege. Guests reach what the host reaches, by IPv4 and IPv6.
+          - V(user) is QEMU's own network, which needs no privilege. Guests reach what the host reaches.
           - V(bridge) makes the guest a neighbour of whatever is on a bridge of the host. The runner makes a tap for it,
             RV(vm.networks), which goes when the VM ends. Needs root.
           - V(tap) uses a tap of the host that somebody else has made, and keeps.

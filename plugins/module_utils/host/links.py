@@ -43,9 +43,7 @@ def below(option: str, name: str, known: t.Mapping[str, Link]) -> Link:
     """The interface over which a macvtap is to be, or ``invalid_option``."""
     link = _named(option, name, known, "an interface", lambda link: link.kind not in _NOT_BELOW and name != "lo")
     if link.master:
-        raise invalid_option(
-            option, name, "is a port of a bridge or bond already", "Use type: bridge with that bridge."
-        )
+        raise invalid_option(option, name, "is a port of a bridge already", "Use type: bridge, with that bridge.")
     return link
 
 
@@ -184,9 +182,7 @@ def _open_node(option: str, name: str) -> int:
 
 
 def _no_node(option: str, name: str, why: str) -> MaqetError:
-    return invalid_option(
-        option, name, f"is there, but {why}", "Start the VM where devtmpfs is on /dev, or use a bridge."
-    )
+    return invalid_option(option, name, f"is there, but {why}", "Use a bridge, or a host with devtmpfs on /dev.")
 
 
 def _make_tap(name: str) -> str:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Network interfaces of this host: looked at, changed, made and removed by the kernel's own protocol.
 
-rtnetlink(7) and include/uapi/linux/if_link.h, for the four messages that concern interfaces. Errors are OSError with the
+rtnetlink(7) and include/uapi/linux/if_link.h, of which this is what concerns interfaces. Errors are OSError with the
 kernel's number.
 """
 
@@ -99,7 +99,8 @@ def _call(kind: int, flags: int, body: bytes) -> None:
 
 def _dump(kernel: socket.socket, request: bytes) -> tuple[list[Link], bool]:
     """Every interface, and whether none came or went meanwhile."""
-    found, complete = [], True
+    found: list[Link] = []
+    complete = True
     kernel.sendall(_HEADER.pack(_HEADER.size + len(request), _GETLINK, _REQUEST | _DUMP, 1, 0) + request)
     while True:
         for answer, content, flags in _messages(kernel.recv(_BUFFER)):
@@ -145,7 +146,7 @@ def _link(content: bytes) -> Link:
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
-    found = {}
+    found: dict[int, bytes] = {}
     while len(data) >= _ATTRIBUTE.size:
         length, kind = _ATTRIBUTE.unpack_from(data)
         if not _ATTRIBUTE.size <= length <= len(data):

@@ -27,8 +27,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 _PREFIX = "ansible_collections.maqet.qemu.plugins.module_utils."
 # Everything that runner.daemon reaches; a test compares this list with its imports.
 SOURCES = (
-    "definition.defaults", "definition.names", "definition.network_types", "definition.networks", "definition.render",
-    "definition.render_disks",
+    "definition.defaults", "definition.names", "definition.network_types", "definition.networks",
+    "definition.render", "definition.render_disks",
     "definition.render_networks", "definition.spelling", "definition.stored", "definition.values",
     "errors",
     "guard.addresses", "guard.agent", "guard.agent_commands", "guard.caller", "guard.canonical", "guard.case",
@@ -41,13 +41,13 @@ SOURCES = (
     "guard.schema", "guard.scope", "guard.segments", "guard.sweep", "guard.verdict", "guard.walk",
     "guard.witness",
     "host.accel", "host.chain", "host.commands", "host.emulators", "host.files", "host.hostkey",
-    "host.identity", "host.links", "host.locks", "host.netlink", "host.paths", "host.processes", "host.qemu", "host.schema_cache", "host.status",
-    "host.yaml_reader", "host.yaml_strict",
+    "host.identity", "host.links", "host.locks", "host.netlink", "host.paths", "host.processes", "host.qemu",
+    "host.schema_cache", "host.status", "host.yaml_reader", "host.yaml_strict",
     "qmp.ending", "qmp.events", "qmp.exits", "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
-    "runner.adoption", "runner.agent", "runner.batch", "runner.bounds", "runner.cables", "runner.client", "runner.daemon",
-    "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.guest", "runner.keeper",
-    "runner.libraries", "runner.networks", "runner.opened", "runner.premises", "runner.remains", "runner.reply", "runner.report",
-    "runner.restarts", "runner.server", "runner.service", "runner.session",
+    "runner.adoption", "runner.agent", "runner.batch", "runner.bounds", "runner.cables", "runner.client",
+    "runner.daemon", "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.guest", "runner.keeper",
+    "runner.libraries", "runner.networks", "runner.opened", "runner.premises", "runner.remains",
+    "runner.reply", "runner.report", "runner.restarts", "runner.server", "runner.service", "runner.session",
 )  # fmt: skip
 _MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cables between two VMs: each QEMU has a socket for datagrams, and sends to the other's by its path.
 
-So it does not matter which of the two is started first, or again: as long as the other one is not there, frames are lost,
-as on any cable. Two VMs have two users. The folder of a socket belongs to its own QEMU, and to the other's group, which
-is the only stranger that may pass; the numbers are known once both have been started. Who starts second lets itself in.
+So it does not matter which of the two is started first, or again: while the other one is not there, frames are lost,
+as on any cable. Two VMs have two users. The folder of a socket belongs to its own QEMU, and to the other's group, whom
+nobody else is let in beside; the numbers are known once both have been started. Who starts second lets itself in.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def prepare(where: Layout, name: str, peer: str, uid: t.Optional[int]) -> End:
             files.make_passable(above)
         group = _user_of(far)
         os.chown(folder, uid, uid if group is None else group)
-        os.chmod(folder, 0o710)  # the other QEMU goes through it to a name that it knows
+        os.chmod(folder, 0o710)  # noqa: S103  # the other QEMU goes through it to a name that it knows
         with contextlib.suppress(FileNotFoundError):  # the other VM does not run, or has no such cable
             _admit(os.path.dirname(far.cable(name)), uid)
     return End(socket=own.cable(peer), far=far.cable(name))

@@ -28,8 +28,8 @@ def check_definition(intent: t.Mapping[str, t.Any], where: Layout, name: str) ->
                 f"{option}.type",
                 network["type"],
                 "needs an interface that only root can make",
-                f"Run the task as root (become: true), use type: tap with one that was made for you (as root, ip tuntap "
-                f"add dev NAME mode tap user {os.geteuid()}), or type: user.",
+                f"Run the task as root (become: true), use type: user, or type: tap with one that was made for you (as "
+                f"root, ip tuntap add dev NAME mode tap user {os.geteuid()}).",
             )
         if "peer" in network:
             _check_peer(f"{option}.peer", network["peer"], name, intent)
