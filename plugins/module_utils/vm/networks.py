@@ -11,7 +11,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults imp
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.network_types import ON_HOST, interface_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import mac_address
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import links, netlink, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 
@@ -33,18 +33,23 @@ def check_definition(intent: t.Mapping[str, t.Any], where: Layout, name: str) ->
             )
         if "peer" in network:
             _check_peer(f"{option}.peer", network["peer"], name, intent)
-            where.vm(network["peer"])
+            _check_length(f"{option}.peer", network["peer"], where)
 
 
 def check_start(intent: t.Mapping[str, t.Any]) -> None:
     """What must hold in addition before a start: the interfaces that the networks name are there."""
-    wanted = [
-        (index, network) for index, network in enumerate(intent.get("networks", ())) if network["type"] in ON_HOST
-    ]
-    known = netlink.links() if wanted else {}
-    for index, network in wanted:
-        key = ON_HOST[network["type"]]
-        _CHECKS[key](f"networks[{index}].{key}", network[key], known)
+    networks = intent.get("networks", ())
+    named = [(index, ON_HOST[each["type"]], each) for index, each in enumerate(networks) if each["type"] in ON_HOST]
+    known = netlink.links() if named else {}
+    for index, key, network in named:
+        found = _CHECKS[key](f"networks[{index}].{key}", network[key], known)
+        if key == "link" and network.get("mtu", 0) > found.mtu:
+            raise invalid_option(
+                f"networks[{index}].mtu",
+                network["mtu"],
+                f"is more than the {found.mtu} of {found.name}",
+                f"Give at most {found.mtu}.",
+            )
 
 
 def network_facts(definition: t.Optional[Definition], runs: bool) -> list[dict[str, t.Any]]:
@@ -71,10 +76,20 @@ def _check_peer(option: str, peer: str, name: str, intent: t.Mapping[str, t.Any]
         raise invalid_option(option, peer, "is this VM itself", "Give the name of the other VM.")
     binary = qemu.find_binary(effective(intent, os.uname().machine)["arch"])
     version = qemu.version(binary)
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _DGRAM:
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers and numbers < _DGRAM:
         raise invalid_option(
             option, peer, f"needs QEMU 7.2, and {binary} is {version}", "Give local and remote, or use a bridge."
         )
+
+
+def _check_length(option: str, peer: str, where: Layout) -> None:
+    """The path of the other end's socket."""
+    try:
+        where.vm(peer)
+    except MaqetError as error:
+        problem = "is a name too long for a socket in this user's folders"
+        raise invalid_option(option, peer, problem, "Give that VM a shorter name.") from error
 
 
 _CHECKS: dict[str, t.Callable[[str, str, t.Mapping[str, netlink.Link]], netlink.Link]] = {
