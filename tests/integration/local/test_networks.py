@@ -252,8 +252,13 @@ def test_twelve_steps(local: Local, name: str, net: Net) -> None:
     def steps(networks: list[Result]) -> list[Result]:
         task: Result = {
             "maqet_vm": {
-                **{"name": name, "state": "running", **NOTHING, "networks": networks},
-                **{"allow_restart": True, "force": True, "stop_timeout": 0},
+                "name": name,
+                "state": "running",
+                **NOTHING,
+                "networks": networks,
+                "allow_restart": True,
+                "force": True,
+                "stop_timeout": 0,
             }
         }
         return local.run({**task, "check_mode": True}, task, {**task, "check_mode": True}, task)
