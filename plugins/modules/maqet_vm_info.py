@@ -69,7 +69,7 @@ vms:
       elements: dict
       returned: always
       sample: [{"id": "nic0", "type": "bridge", "model": "virtio-net-pci", "mac": "52:54:00:18:ee:ec",
-        "interface": "web1-qs4lib-0"}]
+        "interface": "web1-s57uzs-0"}]
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}

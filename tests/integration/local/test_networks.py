@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks with real guests on bridges, macvtaps and cables that the tests make: what passes, what is seen, what is left.
+"""Networks with real guests, on bridges and links that the tests make: what passes, what is seen, what is left.
 
 No frame leaves this machine: the bridge and the pair of interfaces lead nowhere else.
 """

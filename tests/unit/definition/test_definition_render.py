@@ -17,6 +17,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_netwo
     mac_address,
     netdev,
 )
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import device as card_of
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string, quote
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 from hypothesis import given
