@@ -48,16 +48,17 @@ def below(option: str, name: str, known: t.Mapping[str, Link]) -> Link:
 
 
 def tap(option: str, name: str, known: t.Mapping[str, Link]) -> Link:
-    """The tap of that name which this user may open, or ``invalid_option``."""
+    """The tap of that name which this user may open, or ``invalid_option``.
+
+    One that has neither an owner nor a group is everybody's (tun_not_capable() of the kernel).
+    """
     link = _named(option, name, known, "a tap", is_tap)
     owner, group = (_integer(link.data.get(key)) for key in (_TUN_OWNER, _TUN_GROUP))
-    uid = os.geteuid()
-    if uid != 0 and (owner, group) != (uid, None) and (owner not in (None, uid) or group not in (None, *_groups())):
-        whose = f"user {owner}" if owner is not None else f"group {group}"
-        raise invalid_option(option, name, f"belongs to {whose}", f"Make it anew: {_make_tap(name)}.")
-    if uid != 0 and owner is None and group is None:
-        raise invalid_option(option, name, "belongs to nobody but root", f"Make it anew: {_make_tap(name)}.")
-    return link
+    if os.geteuid() == 0 or (owner in (None, os.geteuid()) and group in (None, *_groups())):
+        return link
+    whose = f"user {owner}" if owner is not None else f"group {group}"
+    remedy = f"As root, make it anew: ip tuntap add dev {name} mode tap user {os.geteuid()}."
+    raise invalid_option(option, name, f"belongs to {whose}", remedy)
 
 
 def is_tap(link: Link) -> bool:
@@ -183,10 +184,6 @@ def _open_node(option: str, name: str) -> int:
 
 def _no_node(option: str, name: str, why: str) -> MaqetError:
     return invalid_option(option, name, f"is there, but {why}", "Use a bridge, or a host with devtmpfs on /dev.")
-
-
-def _make_tap(name: str) -> str:
-    return f"as root, ip tuntap add dev {name} mode tap user {os.geteuid()}"
 
 
 def _groups() -> set[int]:

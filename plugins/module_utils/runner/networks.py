@@ -98,12 +98,16 @@ def _macvtap(network: Network, option: str, known: Links, name: str, mac: str, a
 
 
 def _port(network: Network, option: str, known: Links, name: str, mac: str, alias: str) -> list[int]:
-    """A tap of our own on a bridge. Its address is higher than others, for a bridge takes the lowest of its ports'."""
+    """A tap of our own on a bridge.
+
+    Its address is higher than others, for a bridge takes the lowest of its ports', and not that of the card.
+    """
     bridge = links.bridge(option, network["bridge"], known)
     fds = links.open_tap(option, name, network["queues"])
     with _closed_on_failure(fds):
         mtu = network.get("mtu") or bridge.mtu
-        netlink.change(socket.if_nametoindex(name), "fe" + mac[2:], mtu, bridge.index, alias)
+        first = "fa" if mac.startswith("fe") else "fe"
+        netlink.change(socket.if_nametoindex(name), first + mac[2:], mtu, bridge.index, alias)
     return fds
 
 

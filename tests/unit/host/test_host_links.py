@@ -34,7 +34,7 @@ HOST = {
         link("virbr0", "bridge"),
         link("mine", "tun", owner=1000),
         link("team", "tun", group=50),
-        link("root", "tun"),
+        link("everybodys", "tun"),
         Link(1, "vpn", "tun", 1500, True, 0, "", {3: b"\1"}),
     )
 }
@@ -48,7 +48,7 @@ HOST = {
         (links.below, "br0", "is not an interface that can be used here. This host has: bond0, eth0"),
         (links.below, "lo", "is not an interface"),
         (links.below, "eth1", "is a port of a bridge already. Use type: bridge"),
-        (links.tap, "vpn", "is not a tap that can be used here. This host has: mine, root, team."),
+        (links.tap, "vpn", "is not a tap that can be used here. This host has: everybodys, mine, team."),
         (links.tap, "tap9", "does not exist."),
     ],
 )
@@ -71,18 +71,23 @@ def test_a_host_without_bridges_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("uid", "groups", "allowed"),
-    [(0, [0], {"mine", "team", "root"}), (1000, [7], {"mine"}), (1001, [50], {"team"}), (1002, [7], set())],
+    [
+        (0, [0], {"mine", "team", "everybodys"}),
+        (1000, [7], {"mine", "everybodys"}),
+        (1001, [50], {"team", "everybodys"}),
+        (1002, [7], {"everybodys"}),
+    ],
 )
 def test_whose_taps(monkeypatch: pytest.MonkeyPatch, uid: int, groups: list[int], allowed: set[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setattr(os, "getegid", lambda: groups[0])
     monkeypatch.setattr(os, "getgroups", lambda: groups)
-    for name in ("mine", "team", "root"):
+    for name in ("mine", "team", "everybodys"):
         if name in allowed:
             assert links.tap("o", name, HOST).name == name
         else:
             with pytest.raises(
-                MaqetError, match=rf"'{name}' belongs to .* ip tuntap add dev {name} mode tap user {uid}"
+                MaqetError, match=rf"'{name}' belongs to .*: ip tuntap add dev {name} mode tap user {uid}"
             ):
                 links.tap("o", name, HOST)
 

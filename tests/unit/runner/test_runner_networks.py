@@ -33,7 +33,7 @@ def told(script: str) -> dict[str, t.Any]:
 def test_a_port_of_a_bridge() -> None:
     found = told("""
 bridge = netlink.links()["br7"].index
-for index, card in enumerate(({}, {"mtu": 1280, "queues": 3, "mac": "52:54:00:00:00:07"})):
+for index, card in enumerate(({}, {"mtu": 1280, "queues": 3, "mac": "fe:54:00:00:00:07"})):
     fds = made(index, type="bridge", bridge="br7", **card)
     name = f"web1-s57uzs-{index}"
     link = netlink.links()[name]
@@ -43,7 +43,7 @@ for index, card in enumerate(({}, {"mtu": 1280, "queues": 3, "mac": "52:54:00:00
 told["left"] = [name for name in netlink.links() if name.startswith("web1")]
 """)
     assert found["0"] == [1, 1300, True, True, "maqet:web1:net0", "fe:54:00:18:ee:ec"]
-    assert found["1"] == [3, 1280, True, True, "maqet:web1:net1", "fe:54:00:00:00:07"]
+    assert found["1"] == [3, 1280, True, True, "maqet:web1:net1", "fa:54:00:00:00:07"]
     assert found["left"] == []
 
 
