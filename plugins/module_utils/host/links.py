@@ -41,7 +41,7 @@ def bridge(option: str, name: str, known: t.Mapping[str, Link]) -> Link:
 
 def below(option: str, name: str, known: t.Mapping[str, Link]) -> Link:
     """The interface over which a macvtap is to be, or ``invalid_option``."""
-    link = _named(option, name, known, "an interface", lambda link: link.kind not in _NOT_BELOW and name != "lo")
+    link = _named(option, name, known, "an interface", lambda link: link.kind not in _NOT_BELOW and link.name != "lo")
     if link.master:
         raise invalid_option(option, name, "is a port of a bridge already", "Use type: bridge, with that bridge.")
     return link

@@ -46,7 +46,7 @@ HOST = {
         (links.bridge, "br1", "does not exist. This host has: br0, virbr0."),
         (links.bridge, "eth0", "is not a bridge that can be used here. This host has: br0, virbr0."),
         (links.below, "br0", "is not an interface that can be used here. This host has: bond0, eth0"),
-        (links.below, "lo", "is not an interface"),
+        (links.below, "lo", "is not an interface that can be used here. This host has: bond0, eth0, eth1."),
         (links.below, "eth1", "is a port of a bridge already. Use type: bridge"),
         (links.tap, "vpn", "is not a tap that can be used here. This host has: everybodys, mine, team."),
         (links.tap, "tap9", "does not exist."),
