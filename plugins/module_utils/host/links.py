@@ -150,9 +150,9 @@ def _open(option: str, name: str, path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise invalid_option(
-            option, name, f"needs {path}, which cannot be opened: {error.strerror}", "Load the kernel's module tun."
-        ) from None
+        closed = isinstance(error, PermissionError)
+        remedy = "Have root open it to everybody: mode 0666." if closed else "Load the kernel's module tun."
+        raise invalid_option(option, name, f"needs {path}, which cannot be opened: {error.strerror}", remedy) from None
 
 
 def _refused(option: str, name: str, queues: int, new: bool, error: OSError) -> MaqetError:
