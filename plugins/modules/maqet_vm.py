@@ -361,18 +361,95 @@ options:
     elements: dict
     suboptions:
       type:
-        description: V(user) is QEMU's own network, which needs no privilege.
+        description:
+          - V(user) is QEMU's own network, which needs no privilege. Guests reach what the host reaches.
+          - V(bridge) makes the guest a neighbour of whatever is on a bridge of the host. The runner makes a tap for it,
+            RV(vm.networks), which goes when the VM ends. Needs root.
+          - V(tap) uses a tap of the host that somebody else has made, and keeps.
+          - V(macvtap) puts the guest beside the host on the network of one of its interfaces. The host itself and the
+            guest do not see each other. Needs root.
+          - V(socket) is a cable to another VM, see O(networks[].peer), or to whatever exchanges frames by UDP, see
+            O(networks[].local).
+          - V(none) is no network at all, and stands alone.
         type: str
-        choices: [user, none]
+        choices: [user, bridge, tap, macvtap, socket, none]
         required: true
       model:
-        description: Card that the guest sees. V(virtio-net-pci) by default.
+        description: Card that the guest sees, V(virtio-net-pci), V(e1000), V(e1000e) or V(rtl8139). The first by
+          default.
         type: str
       mac:
         description: MAC address. By default one that is derived from the VM's UUID and stays.
         type: str
+      mtu:
+        description:
+          - Largest packet, in bytes. A card of O(networks[].model=virtio-net-pci) tells its guest, any other one has to
+            be set up in the guest.
+          - With V(bridge), V(tap) and V(macvtap) the host's interface has it too. A tap that is made takes its
+            bridge's by default. A bridge whose own was never set takes the smallest of its ports'.
+        type: int
+      queues:
+        description:
+          - Pairs of queues, for V(bridge), V(tap) and V(macvtap), so that several of the guest's CPUs can send and
+            receive at once. V(1) by default; not more than O(cpus) are of use.
+        type: int
+      bridge:
+        description: With O(networks[].type=bridge), the name of the bridge, which is there already.
+        type: str
+      tap:
+        description:
+          - With O(networks[].type=tap), the name of the tap. Several O(networks[].queues) need one that was made with
+            C(multi_queue).
+          - As another user than root, one that was made for this user (C(ip tuntap add dev NAME mode tap user UID)).
+        type: str
+      link:
+        description: With O(networks[].type=macvtap), the interface of the host.
+        type: str
+      mode:
+        description:
+          - With O(networks[].type=macvtap), how guests on the same O(networks[].link) see each other. V(bridge), by
+            default, lets them; V(vepa) leaves it to the switch outside; V(private) does not.
+        type: str
+        choices: [bridge, vepa, private]
+      peer:
+        description:
+          - With O(networks[].type=socket), the name of the VM at the other end, which has a network with this VM as its
+            O(networks[].peer). Each of the two may be started first, and restarted.
+          - Both belong to the same user, or both to the system. Nobody else can listen or send. Needs QEMU 7.2.
+        type: str
+      local:
+        description:
+          - With O(networks[].type=socket), IPv4 address and UDP port on the host at which frames arrive, such as
+            V(127.0.0.1:5001).
+          - Whoever can send to that port can send to the guest. Between VMs of one host O(networks[].peer) is better.
+        type: str
+      remote:
+        description: With O(networks[].type=socket), address and port to which frames are sent.
+        type: str
+      restrict:
+        description:
+          - With O(networks[].type=user), whether the guest is cut off from the host and from what is behind it. What
+            O(networks[].hostfwd) forwards gets in all the same. V(false) by default.
+        type: bool
+      network:
+        description:
+          - With O(networks[].type=user), the guest's IPv4 network, of 8 to 27 bits. V(10.0.2.0/24) by default. The host
+            is its second address, the name server the third, and guests get those from the fifteenth on.
+        type: str
+      dns:
+        description: With O(networks[].type=user), another address in O(networks[].network) for the name server.
+        type: str
+      domain:
+        description: With O(networks[].type=user), the domain that guests are told.
+        type: str
+      hostname:
+        description: With O(networks[].type=user), the name that the guest is told.
+        type: str
+      ipv6:
+        description: With O(networks[].type=user), whether there is IPv6 too. V(true) by default.
+        type: bool
       hostfwd:
-        description: Ports of the host that lead into the guest.
+        description: With O(networks[].type=user), ports of the host that lead into the guest.
         type: list
         elements: dict
         suboptions:
@@ -667,6 +744,16 @@ EXAMPLES = r"""
         type: cdrom
         path: /srv/iso/rescue.iso
         bootindex: 1
+- name: On the bridge of the host, and by a cable to its database
+  maqet.qemu.maqet_vm:
+    name: web1
+    networks:
+      - type: bridge
+        bridge: br0
+        queues: 2
+      - type: socket
+        peer: db1
+    allow_restart: true
 
 - name: Boot a kernel and wait until its userland speaks
   maqet.qemu.maqet_vm:
@@ -780,6 +867,15 @@ vm:
     definition: {description: 'The options that are managed. Memory in MiB, huge pages in KiB, and sizes in bytes.
       Passwords are hidden.', type: dict, returned: always}
     disks: {description: The image of each disk., type: dict, returned: always}
+    networks:
+      description:
+        - Its network cards. C(id) is the card's in QMP, where its back end is C(netN); C(interface) is the host's, of a
+          bridge's or macvtap's card as long as the VM runs.
+      type: list
+      elements: dict
+      returned: always
+      sample: [{"id": "nic0", "type": "bridge", "model": "virtio-net-pci", "mac": "52:54:00:18:ee:ec",
+        "interface": "web1-s57uzs-0"}]
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}
@@ -898,9 +994,24 @@ _FORWARD = {
     "guest_port": {"type": "int", "required": True},
 }
 _NETWORK = {
-    "type": {"type": "str", "choices": ["user", "none"], "required": True},
+    "type": {"type": "str", "choices": ["user", "bridge", "tap", "macvtap", "socket", "none"], "required": True},
     "model": {"type": "str"},
     "mac": {"type": "str"},
+    "mtu": {"type": "int"},
+    "queues": {"type": "int"},
+    "bridge": {"type": "str"},
+    "tap": {"type": "str"},
+    "link": {"type": "str"},
+    "mode": {"type": "str", "choices": ["bridge", "vepa", "private"]},
+    "peer": {"type": "str"},
+    "local": {"type": "str"},
+    "remote": {"type": "str"},
+    "restrict": {"type": "bool"},
+    "network": {"type": "str"},
+    "dns": {"type": "str"},
+    "domain": {"type": "str"},
+    "hostname": {"type": "str"},
+    "ipv6": {"type": "bool"},
     "hostfwd": {"type": "list", "elements": "dict", "options": _FORWARD},
 }
 _TOPOLOGY = {level: {"type": "int"} for level in ("sockets", "dies", "cores", "threads")}

@@ -78,6 +78,15 @@ vms:
     definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned:
       always}
     disks: {description: The image of each disk., type: dict, returned: always}
+    networks:
+      description:
+        - Its network cards. C(id) is the card's in QMP, where its back end is C(netN); C(interface) is the host's, of a
+          bridge's or macvtap's card as long as the VM runs.
+      type: list
+      elements: dict
+      returned: always
+      sample: [{"id": "nic0", "type": "bridge", "model": "virtio-net-pci", "mac": "52:54:00:18:ee:ec",
+        "interface": "web1-s57uzs-0"}]
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}

@@ -86,9 +86,28 @@ start_httpd() {
     httpd -p 80 -h /www    # returns once the port is open
 }
 
+# What a word of the command line says, such as maqet.ping=10.0.2.2.
+value_of() {
+    for word in $cmdline; do
+        case "$word" in maqet.$1=*) echo "${word#maqet."$1"=}" ;; esac
+    done
+}
+
+# A ping waits a second for its answer, so this asks once a second until there is one.
+ping_until_answered() {
+    until ping -c 1 -W 1 "$1" >/dev/null 2>&1; do :; done
+    say "ping: $1 answers"
+}
+
 bring_up() {
     ip link set "$1" up
-    if udhcpc -i "$1" -n -q -f -t 5 -T 1 -s /etc/lease.sh >/dev/null 2>&1; then
+    say "card: $1 mtu=$(cat "/sys/class/net/$1/mtu") queues=$(find "/sys/class/net/$1/queues" -name 'rx-*' | wc -l)"
+    address=$(value_of "address.$1")
+    if [ -n "$address" ]; then
+        ip addr add "$address" dev "$1"
+        say "address: $1 $address"
+        [ "$1" != "$2" ] || ! asked httpd || say "httpd ready"
+    elif udhcpc -i "$1" -n -q -f -t 5 -T 1 -s /etc/lease.sh >/dev/null 2>&1; then
         say "lease: $1 $(ip -4 -o addr show dev "$1" | awk '{ sub("/.*", "", $4); print $4 }')"
         [ "$1" != "$2" ] || ! asked httpd || say "httpd ready"
     else
@@ -117,6 +136,9 @@ say "guest ready: Linux $version"
 ! asked poweroff || power_off
 for net in $nets; do
     bring_up "$net" "${nets%% *}" &
+done
+for other in $(value_of ping); do
+    ping_until_answered "$other" &
 done
 
 # A console for people and tests: every line is a command of its own. No prompt, since it would stand before our lines.

@@ -71,6 +71,13 @@ CDROM_DEFAULTS: dict[str, t.Any] = {"type": "cdrom", "interface": "sata", "reado
 # What says how a file is made, and nothing about a disk that has been made.
 _OF_MAKING = ("clone", "clone_format", "checksum", "preallocation")
 NETWORK_DEFAULTS: dict[str, t.Any] = {"model": "virtio-net-pci", "hostfwd": []}
+#: What the networks of a type have in addition.
+NETWORK_TYPE_DEFAULTS: dict[str, dict[str, t.Any]] = {
+    "user": {"restrict": False, "ipv6": True},
+    "bridge": {"queues": 1},
+    "tap": {"queues": 1},
+    "macvtap": {"queues": 1, "mode": "bridge"},
+}
 FORWARD_DEFAULTS: dict[str, t.Any] = {"protocol": "tcp", "host_address": LOOPBACK}
 
 
@@ -116,6 +123,6 @@ def _disk(disk: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _network(network: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    result = {**NETWORK_DEFAULTS, **network}
+    result = {**NETWORK_DEFAULTS, **NETWORK_TYPE_DEFAULTS.get(network["type"], {}), **network}
     result["hostfwd"] = [{**FORWARD_DEFAULTS, **rule} for rule in result["hostfwd"]]
     return result

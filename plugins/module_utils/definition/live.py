@@ -102,6 +102,8 @@ def _networks(before: Intent, after: Intent) -> t.Optional[list[Change]]:
         return None
     if not all(network["type"] in _PLUGGED_NETWORKS for network in (*old[kept:], *new[kept:])):
         return None
+    if any(network.get("queues", 1) > 1 for network in new[kept:]):  # a descriptor for each, in one command
+        return None
     found = [
         Change("unplug_network", {"network": index}, before=old[index], asks_guest=True)
         for index in reversed(range(kept, len(old)))
@@ -158,8 +160,8 @@ def _comes_and_goes(device: t.Mapping[str, t.Any], machine: str) -> bool:
     return device["driver"].startswith("usb-") or (takes_plugs(machine) and sits_in_port(device))
 
 
-#: Networks whose back end QEMU can make and drop by itself.
-_PLUGGED_NETWORKS = ("user",)
+#: Networks whose back end is nothing but what one command makes and one drops.
+_PLUGGED_NETWORKS = ("user", "bridge", "tap")
 _DECIDE: dict[str, t.Callable[[Intent, Intent], t.Optional[list[Change]]]] = {
     "cpus": _cpus,
     "balloon_target": _balloon_target,
@@ -174,7 +176,8 @@ WHEN: dict[str, str] = {
     "balloon_target": "where ``balloon`` is true",
     "disks": "a disk on ``virtio`` or ``nvme`` that is added or removed, one on ``scsi`` or ``usb`` beside others; "
     "more ``size``; other limits in ``throttle``; another medium in a ``cdrom``",
-    "networks": "a card of the type ``user`` that is added or removed at the end of the list",
+    "networks": "a card of the type ``user``, ``bridge`` or ``tap``, with one queue, that is added or removed at the "
+    "end of the list",
     "vnc": "another ``password`` instead of one",
     "devices": "one that is added or removed whose driver's name ends with ``-pci`` or begins with ``usb-``",
 }

@@ -27,7 +27,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_conso
 )
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import USB, added_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import network_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import End, network_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import Ports
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
@@ -62,7 +62,7 @@ class Place:
     ``disks`` are the files by disk name.
     ``vnc_password`` is a file that holds it; ``host_nodes`` what QEMU calls the nodes of USB devices, by their place.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
-    ``renamed`` by option (kernel, initrd).
+    ``renamed`` by option (kernel, initrd). ``ends`` is what is ready for each network, in the order of the list.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Place:
     sets: t.Sequence[FdSet] = ()
     sources: t.Mapping[str, Source] = field(default_factory=dict)
     renamed: t.Mapping[str, str] = field(default_factory=dict)
+    ends: t.Sequence[End] = ()
 
 
 def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
@@ -92,7 +93,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
     ports = Ports(wanted["machine"])
     plugged = [  # first, since these ask for ports
         *disk_arguments(wanted["disks"], place.disks, place.sources, ports),
-        *network_arguments(wanted["networks"], place.uuid, wanted["arch"], ports),
+        *network_arguments(wanted["networks"], place.uuid, wanted["arch"], ports, place.ends),
     ]
     added = added_arguments(wanted, place.host_nodes, _has_usb(wanted), ports)
     return [

@@ -126,7 +126,8 @@ def tap(leaf: Leaf, case: Case) -> Refusal | None:
             options.pop(key, None)
         options["fd"] = text
 
-    case.opens(Opening(leaf.where, str(leaf.value), "", (), "tap", "getfd", put))
+    mode = "any-tap" if leaf.value in case.scope.granted.devices else "tap"
+    case.opens(Opening(leaf.where, str(leaf.value), "", (), mode, "getfd", put))
     return None
 
 

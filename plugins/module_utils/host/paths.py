@@ -22,6 +22,7 @@
 ``LOG/NAME.runner.log``                   what the runner itself said
 ``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running; its QEMU's
                                           past events, and ``order.json``, what a task wants of the next runner
+``RUN/NAME/n/DIGEST/s``                    its end of a cable to another VM, in a folder of QEMU's
 ``RUN/@direct-NAME/lock``                 held while a task speaks to the direct monitor
 ``RUN/@launch-NAME/lock``                 held while a runner is started or replaced
 ========================================  ==========================================================
@@ -30,6 +31,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
@@ -108,6 +110,14 @@ class VmPaths:
     @property
     def vnc_socket(self) -> str:
         return os.path.join(self.run, "vnc", "vnc.sock")
+
+    @property
+    def cables(self) -> str:
+        return os.path.join(self.run, "n")
+
+    def cable(self, peer: str) -> str:
+        """The socket of this VM's QEMU for what ``peer`` sends; no longer than the path of the monitor's."""
+        return os.path.join(self.cables, hashlib.sha256(peer.encode()).hexdigest()[:8], "s")
 
     @property
     def status(self) -> str:

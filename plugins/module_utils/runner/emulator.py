@@ -24,7 +24,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, locks, processes, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.runner import hardware, premises
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import hardware, networks, premises
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
 
 
@@ -129,6 +129,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
             serial_fd=serial.fileno() if serial else None,
             vnc_password=_vnc_password(wanted, opened),
             host_nodes=hardware.usb_nodes(wanted["host_devices"], opened),
+            ends=networks.ends(wanted["networks"], definition, where, opened, uid, accelerator),
         )
         log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         stack.callback(os.close, log_fd)

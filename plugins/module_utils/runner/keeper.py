@@ -22,7 +22,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp import ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import Ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import EventFile
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
-from ansible_collections.maqet.qemu.plugins.module_utils.runner import adoption, emulator, remains, restarts
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import adoption, cables, emulator, remains, restarts
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import Desk, open_desk, soon
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report, watchdog_seconds
@@ -149,6 +149,7 @@ class Keeper:
         try:
             self._report.starting({**facts, "qemu": qemu.facts})
             await self._greet(session, qemu)
+            cables.share(self._paths)
             remains.begun(self._paths, qemu.facts)
             desk = await self._open(definition, qemu, session)
         except BaseException:

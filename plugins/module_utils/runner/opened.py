@@ -80,6 +80,11 @@ class Opened:
             raise invalid_option(option, path, f"cannot be opened: {error.strerror}", "See that it is there") from None
         return self._set([fd], option)
 
+    def numbered(self, fds: list[int]) -> tuple[str, ...]:
+        """Descriptors that QEMU knows by their numbers."""
+        self.inherited += [self._keep(fd) for fd in fds]
+        return tuple(map(str, fds))
+
     def _set(self, fds: list[int], opaque: str) -> str:
         self._last_set += 1
         for fd in fds:

@@ -35,7 +35,7 @@ def prepare(where: Layout, definition: Definition) -> t.Optional[int]:
     own = [os.path.basename(file.path) for file in definition.files.values() if is_own(file, paths)]
     home = os.open(paths.home, _FOLDER)
     try:
-        _give(home, 0, uid, 0o710)
+        give(home, 0, uid, 0o710)
         for name, content in (("output", []), ("disks", own)):
             _folder(home, name, content, uid, paths)
     finally:
@@ -74,7 +74,7 @@ def _folder(home: int, name: str, content: t.Iterable[str], uid: int, paths: VmP
     except OSError as error:
         raise _unsafe(os.path.join(paths.home, name), f"cannot be opened as a folder: {error.strerror}") from None
     try:
-        _give(folder, uid, uid, 0o700)
+        give(folder, uid, uid, 0o700)
         for entry in content:
             _image(folder, entry, uid, os.path.join(paths.home, name, entry))
     finally:
@@ -92,12 +92,12 @@ def _image(folder: int, name: str, uid: int, path: str) -> None:
             raise _unsafe(path, "is a link, or a file that has other names too")
         if status.st_uid not in (0, uid) and not identity.is_vms(status.st_uid):
             raise _unsafe(path, f"belongs to uid {status.st_uid}")
-        _give(fd, uid, uid, 0o600)
+        give(fd, uid, uid, 0o600)
     finally:
         os.close(fd)
 
 
-def _give(fd: int, uid: int, gid: int, mode: int) -> None:
+def give(fd: int, uid: int, gid: int, mode: int) -> None:
     """Owner and mode of what is open; O_PATH needs the way through /proc (open(2)). The owner first: it clears bits."""
     path = f"/proc/self/fd/{fd}"
     status = os.fstat(fd)

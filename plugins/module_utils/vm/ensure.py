@@ -20,7 +20,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, making, neighbours, preflight
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, making, neighbours, networks, preflight
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.live import Live
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
@@ -109,8 +109,10 @@ class Ensure:
         actions[stops:stops] = self._unit.plan(stored.intent if stored else {}, intent)
         if difference or stored is None or any(action.kind == "start" for action in actions):
             preflight.check_definition(intent, self._where, remember=not check)
+            networks.check_definition(intent, self._where, desired.name)
         if any(action.kind == "start" for action in actions):
             preflight.check_start(intent, stored.intent if stored and now.runs else None)
+            networks.check_start(intent)
         definition = Definition(desired.name, identity, intent, resolved.files)
         if any(action.kind == "start" for action in actions):
             neighbours.check_start(definition, self.paths)

@@ -15,6 +15,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import a
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp import exits
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import is_current
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.networks import network_facts
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, executes
 
@@ -30,6 +31,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "uuid": definition.uuid if definition else known.get("uuid"),
         "definition": hide(definition.intent) if definition else None,
         "disks": {name: file.path for name, file in definition.files.items()} if definition else {},
+        "networks": network_facts(definition, runs),
         "qemu_pid": actual.qemu.pid if actual.qemu else None,
         "qemu_uid": qemu.get("uid"),
         "runner_pid": actual.runner.pid if actual.runner else None,

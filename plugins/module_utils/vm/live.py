@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import all_limits
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change, Disk
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.network_types import interface_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import device_properties
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import (
     ON_PCI,
@@ -26,15 +27,13 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks
     throttle_name,
     top_node,
 )
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import (
-    network_backend,
-    network_device,
-)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import End, netdev
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import device as network_device
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import PORT, has_ports, sits_in_port
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.sizes import MIB
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import chain, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import chain, links, netlink, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import is_block_device as is_device
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadline
@@ -166,18 +165,33 @@ class Live:
 
     def _plug_network(self, change: Change) -> None:
         network, index = t.cast("t.Mapping[str, t.Any]", change.after), change.detail["network"]
-        device = network_device(network, index, self._after.uuid, self._running["arch"])
-        if device["id"] in self._children(_DEVICES):
+        card = network_device(network, index, self._after.uuid, self._running["arch"])
+        if card["id"] in self._children(_DEVICES):
             return
-        backend = network_backend(network, index)
+        backend = netdev(network, index, End())
         self._drop_backend(backend["id"])
-        listen = [f"{rule['host_address']}:{rule['host_port']}" for rule in network["hostfwd"]]
-        self._send("netdev_add", backend, _granted(listen=listen))
+        name = self._interface(network, index)
+        if name is not None:  # the runner opens it for QEMU, which makes it if it is not there
+            backend["ifname"] = name
+        listen = [f"{rule['host_address']}:{rule['host_port']}" for rule in network.get("hostfwd", ())]
+        self._send("netdev_add", backend, _granted(listen=listen, devices=[] if name is None else [name]))
         try:
-            self._add_device(device, True)
-        except MaqetError:
+            if "bridge" in network and name is not None:
+                self._join(network, name, index, card["mac"])
+            self._add_device(card, True)
+        except (MaqetError, OSError):
             self._send("netdev_del", {"id": backend["id"]})
             raise
+
+    def _interface(self, network: t.Mapping[str, t.Any], index: int) -> t.Optional[str]:
+        """The tap of a network, or None of one that has none."""
+        if "tap" in network:
+            return str(network["tap"])
+        return interface_name(self._after.name, index) if "bridge" in network else None
+
+    def _join(self, network: t.Mapping[str, t.Any], name: str, index: int, mac: str) -> None:
+        bridge = links.bridge(f"networks[{index}].bridge", network["bridge"], netlink.links())
+        links.join(name, bridge, mac, network.get("mtu"), links.alias(self._after.name, index))
 
     def _unplug_network(self, change: Change) -> None:
         index = change.detail["network"]

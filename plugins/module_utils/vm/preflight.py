@@ -62,6 +62,9 @@ def _forwards(intent: t.Mapping[str, t.Any]) -> t.Iterator[tuple[str, t.Mapping[
     for index, network in enumerate(effective(intent, os.uname().machine)["networks"]):
         for number, forward in enumerate(network["hostfwd"]):
             yield f"networks[{index}].hostfwd[{number}].host_port", forward
+        if "local" in network:
+            address, _colon, port = network["local"].partition(":")
+            yield f"networks[{index}].local", {"protocol": "udp", "host_address": address, "host_port": int(port)}
 
 
 def _address(forward: t.Mapping[str, t.Any]) -> tuple[str, str, int]:

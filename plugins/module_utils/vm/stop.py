@@ -9,7 +9,7 @@ import os
 import signal
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, links, locks
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
@@ -66,6 +66,7 @@ def sweep(paths: VmPaths, actual: Actual) -> None:
             files.remove(os.path.join(paths.run, entry))
     for lock in (paths.direct_lock, paths.launch_lock):
         locks.discard(lock)
+    links.forget(paths.name)
 
 
 def _end(process: Process, paths: VmPaths) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import typing as t
@@ -11,8 +12,12 @@ import uuid
 from pathlib import Path
 
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.host import netlink
 from ansible_collections.maqet.qemu.tests.hosts import modules, play
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, remove
+from ansible_collections.maqet.qemu.tests.integration.local.test_networks import Net, net
+
+__all__ = ["net"]
 
 MIB = 1 << 20
 
@@ -161,3 +166,19 @@ def test_one_device_by_a_module_of_its_own(local: Local, vm: str) -> None:
 def rng(vm: str) -> bool:
     """Whether the guest has a PCI device of the kind 0x1044 or 0x1005, virtio's source of random numbers."""
     return any(word in ("0x1044", "0x1005") for word in inside(vm, "cat /sys/bus/pci/devices/*/device").split())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make interfaces")
+def test_a_card_on_a_bridge(local: Local, vm: str, net: Net) -> None:
+    """The host's end comes with the card and goes with it, and frames pass between."""
+    cards = [{"type": "bridge", "bridge": net.bridge, "mtu": 1400}]
+    checked, real, again = (local.vm(vm, networks=cards, options=options) for options in (("--check",), (), ()))
+    assert real["changed"] and not real["failed"] and not again["changed"], real
+    assert checked["actions"] == real["actions"] and {action["impact"] for action in real["actions"]} == {"live"}
+    (tap,) = [card["interface"] for card in real["vm"]["networks"]]
+    (link,) = [link for link in netlink.links().values() if link.name == tap]
+    assert (link.mtu, link.alias) == (1400, f"maqet:{vm}:net0")
+    inside(vm, f"ip addr add {net.address(2)}/24 dev eth0 && ip link set eth0 up")
+    assert "1 packets received" in inside(vm, f"ping -c 1 -w 20 {net.address(1)}")
+    gone = modules.must("maqet_vm", name=vm, networks=[])
+    assert {action["impact"] for action in gone["actions"]} == {"live"} and tap not in netlink.links()

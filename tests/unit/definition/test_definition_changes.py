@@ -75,7 +75,8 @@ def test_defaults_inside_lists() -> None:
         ("scsi", False, "qcow2"),
     ]
     rule = {"protocol": "tcp", "host_address": "127.0.0.1", "host_port": 1, "guest_port": 2}
-    assert result["networks"] == [{"type": "user", "model": "virtio-net-pci", "hostfwd": [rule]}]
+    user = {"type": "user", "model": "virtio-net-pci", "restrict": False, "ipv6": True}
+    assert result["networks"] == [{**user, "hostfwd": [rule]}]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,16 @@ import re
 import typing as t
 
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge, normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import FdSet, Place, command_line
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, node_name
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import mac_address
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import (
+    End,
+    mac_address,
+    netdev,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import device as card_of
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string, quote
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 from hypothesis import given
@@ -215,6 +221,94 @@ def test_networks(arch: str, rom: str) -> None:
         "-device",
         f"e1000,id=nic1,netdev=net1,mac=52:54:00:00:00:ff{rom}",
     ]
+
+
+CARD = "virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:18:ee:ec"
+TWO = End(fds=("9", "10"))
+
+
+@pytest.mark.parametrize(
+    ("network", "end", "backend", "card"),
+    [
+        (
+            {
+                "type": "user",
+                "network": "10.5.0.0/24",
+                "dns": "10.5.0.9",
+                "domain": "a.example",
+                "hostname": "web1",
+                "restrict": True,
+                "ipv6": False,
+                "mtu": 1400,
+            },
+            End(),
+            "user,id=net0,net=10.5.0.0/24,dns=10.5.0.9,domainname=a.example,hostname=web1,restrict=on,ipv6=off",
+            f"{CARD},host_mtu=1400",
+        ),
+        ({"type": "user", "restrict": False, "ipv6": True}, End(), "user,id=net0", CARD),
+        ({"type": "bridge", "bridge": "br0"}, End(fds=("9",)), "tap,id=net0,fd=9", CARD),
+        (
+            {"type": "bridge", "bridge": "br0", "queues": 2, "mtu": 9000},
+            TWO,
+            "tap,id=net0,fds=9:10",
+            f"{CARD},mq=on,vectors=6,host_mtu=9000",
+        ),
+        (
+            {"type": "tap", "tap": "tap0"},
+            End(fds=("9",), vhost=("11",)),
+            "tap,id=net0,fd=9,vhost=on,vhostfd=11",
+            CARD,
+        ),
+        (
+            {"type": "macvtap", "link": "eth0", "queues": 2},
+            End(fds=("9", "10"), vhost=("11", "12")),
+            "tap,id=net0,fds=9:10,vhost=on,vhostfds=11:12",
+            f"{CARD},mq=on,vectors=6",
+        ),
+        (
+            {"type": "macvtap", "link": "eth0", "mode": "private", "model": "e1000", "mtu": 1400},
+            End(fds=("9",)),
+            "tap,id=net0,fd=9",
+            CARD.replace("virtio-net-pci", "e1000"),
+        ),
+        (
+            {"type": "socket", "peer": "db1"},
+            End(socket="/r/a,b/s", far="/r/c/s"),
+            "dgram,id=net0,local.type=unix,local.path=/r/a,,b/s,remote.type=unix,remote.path=/r/c/s",
+            CARD,
+        ),
+        (
+            {"type": "socket", "local": "127.0.0.1:5001", "remote": "10.1.2.3:5002"},
+            End(),
+            "socket,id=net0,udp=10.1.2.3:5002,localaddr=127.0.0.1:5001",
+            CARD,
+        ),
+    ],
+)
+def test_each_type_of_network(network: dict[str, t.Any], end: End, backend: str, card: str) -> None:
+    assert render({"networks": [network]}, ends=[end])[len(BARE) :] == ["-netdev", backend, "-device", card]
+
+
+def test_a_card_for_qmp() -> None:
+    """The same properties, as netdev_add and device_add have them: numbers and booleans, what is nested stays so."""
+    wanted = effective(
+        normalise({"networks": [{"type": "bridge", "bridge": "br0", "queues": 2, "mtu": 1400}]}), "x86_64"
+    )
+    (network,) = wanted["networks"]
+    assert netdev(network, 3, End(fds=("tap0", "tap1"))) == {"type": "tap", "id": "net3", "fds": "tap0:tap1"}
+    assert card_of(network, 3, UUID, "x86_64") == {
+        "driver": "virtio-net-pci",
+        "id": "nic3",
+        "netdev": "net3",
+        "mac": mac_address(UUID, 3),
+        "mq": True,
+        "vectors": 6,
+        "host_mtu": 1400,
+    }
+    user = effective(normalise({"networks": NETWORKS}), "x86_64")["networks"][0]
+    assert netdev(user, 0, End())["hostfwd"][0] == {"str": "tcp:127.0.0.1:2222-:22"}
+    cable = effective(normalise({"networks": [{"type": "socket", "peer": "db1"}]}), "x86_64")["networks"][0]
+    assert netdev(cable, 0, End(socket="/a", far="/b"))["remote"] == {"type": "unix", "path": "/b"}
 
 
 def test_addresses_stay_with_the_vm_and_differ_between_cards() -> None:

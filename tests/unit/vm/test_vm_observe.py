@@ -164,6 +164,7 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
         "uuid": UUID,
         "definition": {"memory": 512},
         "disks": {},
+        "networks": [],
         "qemu_pid": vm.qemu.pid,
         "qemu_uid": 1000,
         "runner_pid": vm.runner.pid,
