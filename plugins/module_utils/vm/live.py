@@ -172,7 +172,7 @@ class Live:
         self._drop_backend(backend["id"])
         name = self._interface(network, index)
         if name is not None:  # the runner opens it for QEMU, which makes it if it is not there
-            backend["ifname"] = name
+            backend = {"type": "tap", "id": backend["id"], "ifname": name}
         listen = [f"{rule['host_address']}:{rule['host_port']}" for rule in network.get("hostfwd", ())]
         self._send("netdev_add", backend, _granted(listen=listen, devices=[] if name is None else [name]))
         try:
