@@ -97,12 +97,14 @@ def cpu_models(binary: str, machine: str) -> list[str]:
     return parse_help_names(run([binary, "-machine", machine, "-cpu", "help"]))
 
 
-def image_info(path: str, fmt: t.Optional[str] = None) -> ImageInfo:
+def image_info(path: str, fmt: t.Optional[str] = None, shared: bool = True) -> ImageInfo:
     """Look at an image file's own header. Without ``fmt`` only when a disk is defined, never when it is used:
 
-    a guest can write a qcow2 header into a raw disk, and whoever probes again would believe it.
+    a guest can write a qcow2 header into a raw disk, and whoever probes again would believe it. Unless ``shared``, it
+    fails while a QEMU writes the image.
     """
-    argv = [find_image_tool(), "info", "--output=json", "-U", *(["-f", fmt] if fmt else []), f"file:{path}"]
+    more = [*(["-U"] if shared else []), *(["-f", fmt] if fmt else [])]
+    argv = [find_image_tool(), "info", "--output=json", *more, f"{_protocol(path)}:{path}"]
     text = run(argv, user=_writer(path))
     info = json.loads(text)
     return ImageInfo(
@@ -120,11 +122,21 @@ def _parts(path: str, details: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     return tuple(part for part in named if part and part.partition("file:")[2] != path and part != path)
 
 
-def image_node(path: str, fmt: str, alone: bool = False) -> str:
-    """A name for qemu-img with nothing left to guess. ``alone``: its header is not asked what is below it."""
-    kind = "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
-    node: dict[str, t.Any] = {"driver": fmt, "file": {"driver": kind, "filename": path}}
-    if alone and fmt in _WITH_BACKING:
+def _protocol(path: str) -> str:
+    """QEMU's driver for what is behind a path; the one for files refuses a block device."""
+    return "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
+
+
+def image_node(path: str, fmt: str, alone: bool = False, backing: t.Optional[ImageInfo] = None) -> str:
+    """A name for qemu-img with nothing left to guess.
+
+    With ``alone``, or a ``backing`` of ours, its header is not asked what is below it.
+    """
+    node: dict[str, t.Any] = {"driver": fmt, "file": {"driver": _protocol(path), "filename": path}}
+    if backing is not None:
+        below = {"driver": _protocol(backing.path), "filename": backing.path}
+        node["backing"] = {"driver": backing.format, "file": below}
+    elif alone and fmt in _WITH_BACKING:
         node["backing"] = None
     return f"json:{json.dumps(node)}"
 
