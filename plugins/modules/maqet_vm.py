@@ -90,19 +90,50 @@ options:
       name:
         description: Name of the disk. V(disk0), V(disk1), ... by default.
         type: str
+      type:
+        description:
+          - V(disk) by default. V(cdrom) is a drive whose medium is O(disks[].path), or which is empty.
+        type: str
+        choices: [disk, cdrom]
       size:
         description:
           - Size of an image that is to be made in the VM's own folder, such as V(10G). It grows if the size grows.
+          - With O(disks[].base) or O(disks[].clone) the image is made as large as this, at least as large as what it
+            is made of.
+          - A size below the present one is refused, since what is beyond it is lost. With O(force), and while the VM
+            does not run, the image is shrunk. Shrink the guest's file systems and partitions before.
         type: str
       base:
         description:
           - Path of an image on which the disk is an overlay. The base is never written. As root, one that only root can
             read is opened for QEMU, with what is below it as long as root alone can write the images.
         type: path
+      clone:
+        description:
+          - Path of an image, or a block device, of which the disk is a full copy in the VM's own folder. It is
+            converted if its format is not O(disks[].format), and holds what is below it too if it is an overlay.
+          - It is needed until the copy has been made, which happens once. A changed image is not copied again.
+          - Blocks are shared where the file system can (reflink), and what is empty takes no room.
+          - An image that has part of its data in other files is refused if anybody but root and the task's user can
+            write it.
+          - How far the copy is can be read in C(disks.log) in the VM's folder.
+        type: path
+      clone_format:
+        description:
+          - Format of O(disks[].clone). It is detected by default. Give it for a raw image that a guest has written to,
+            since what the guest wrote decides what is detected, and for V(vpc), which cannot always be detected.
+        type: str
+        choices: [qcow2, raw, vmdk, vdi, vhdx, vpc, qcow, qed, parallels, dmg, bochs, cloop]
+      checksum:
+        description:
+          - Checksum of the file O(disks[].clone), C(sha256:) and 64 hexadecimal digits. If the file has another one
+            the task fails, and nothing is made of it.
+        type: str
       path:
         description:
           - Path of an image or block device that exists. It is used and never deleted. The runner opens it, so it may
             be root's alone, and keeps its owner.
+          - A disk that another VM writes cannot be used while that VM runs.
         type: path
       format:
         description:
@@ -111,13 +142,119 @@ options:
             that a guest has written to, since what the guest wrote decides what is detected.
         type: str
         choices: [qcow2, raw]
-      interface:
-        description: How the guest sees it. V(virtio) by default.
+      preallocation:
+        description:
+          - What a new image, or what is added to one that grows, takes of the host's disk at once. V(off), the default,
+            nothing; V(metadata) the tables of a qcow2 image; V(falloc) all of it; V(full) all of it, by writing zeros.
+          - It fails before anything is written if there is not enough room.
         type: str
-        choices: [virtio, scsi, sata, ide]
+        choices: ['off', metadata, falloc, full]
+      interface:
+        description:
+          - How the guest sees it. V(virtio) by default, V(sata) for a cdrom, which can also be V(scsi) or V(ide).
+        type: str
+        choices: [virtio, scsi, sata, ide, nvme, usb]
       readonly:
-        description: Whether the guest can write it. It can by default.
+        description: Whether the guest can only read it. It can write by default; never to a cdrom.
         type: bool
+      cache:
+        description:
+          - How writes of the guest reach the disk, in the words of QEMU's C(-drive cache=). V(writeback), QEMU's
+            default, uses the host's page cache and obeys the guest's flushes; V(none) goes past the page cache;
+            V(writethrough) and V(directsync) do the same and have each write reach the disk before it is done;
+            V(unsafe) obeys no flush, and loses data with the power.
+        type: str
+        choices: [none, writeback, writethrough, directsync, unsafe]
+      aio:
+        description:
+          - How QEMU reads and writes the file, V(threads) by default. V(native) is Linux AIO and needs O(disks[].cache)
+            V(none) or V(directsync). V(io_uring) needs a kernel and a QEMU that have it.
+        type: str
+        choices: [threads, native, io_uring]
+      discard:
+        description:
+          - What becomes of blocks that the guest says it no longer needs (trim). V(unmap) gives them back to the host;
+            V(ignore), the default, keeps them.
+        type: str
+        choices: [unmap, ignore]
+      detect_zeroes:
+        description:
+          - Whether zeros that the guest writes are recognised. V(on) has them written in the cheapest way, V(unmap)
+            gives their blocks back and needs O(disks[].discard=unmap). V(off) by default.
+        type: str
+        choices: ['off', 'on', unmap]
+      serial:
+        description: Serial number that the guest sees, as in C(/dev/disk/by-id). The disk's name by default.
+        type: str
+      bootindex:
+        description:
+          - Place in the order in which the guest's firmware tries to boot, the lowest first, from V(0). With O(kernel),
+            which has V(0), from V(1).
+          - Disks without one come after those that have one, in the order of the list.
+        type: int
+      throttle:
+        description:
+          - Limits of what the guest may read and write in a second. C(_max) is what it may do for a burst, of
+            C(_max_length) seconds. Both ways together, or each way of its own.
+        type: dict
+        suboptions:
+          iops:
+            description: Operations per second.
+            type: int
+          iops_max:
+            description: The same in a burst.
+            type: int
+          iops_max_length:
+            description: Length of such a burst in seconds, V(1) by default.
+            type: int
+          iops_read:
+            description: Operations read per second.
+            type: int
+          iops_read_max:
+            description: The same in a burst.
+            type: int
+          iops_read_max_length:
+            description: Length of such a burst in seconds, V(1) by default.
+            type: int
+          iops_write:
+            description: Operations written per second.
+            type: int
+          iops_write_max:
+            description: The same in a burst.
+            type: int
+          iops_write_max_length:
+            description: Length of such a burst in seconds, V(1) by default.
+            type: int
+          bps:
+            description: Bytes per second, such as V(50M).
+            type: str
+          bps_max:
+            description: The same in a burst.
+            type: str
+          bps_max_length:
+            description: Length of such a burst in seconds, V(1) by default.
+            type: int
+          bps_read:
+            description: Bytes read per second, such as V(50M).
+            type: str
+          bps_read_max:
+            description: The same in a burst.
+            type: str
+          bps_read_max_length:
+            description: Length of such a burst in seconds, V(1) by default.
+            type: int
+          bps_write:
+            description: Bytes written per second, such as V(50M).
+            type: str
+          bps_write_max:
+            description: The same in a burst.
+            type: str
+          bps_write_max_length:
+            description: Length of such a burst in seconds, V(1) by default.
+            type: int
+          iops_size:
+            description: Size in bytes from which on an operation counts as several.
+            type: int
   networks:
     description:
       - All network cards of the VM. V([]), or one of type V(none), for no card, which is what a new VM has.
@@ -291,6 +428,7 @@ options:
     description:
       - Consent to end QEMU when the guest has not powered off in O(stop_timeout). First by the monitor's C(quit), and
         if that fails by C(SIGKILL). Without it the task fails and the VM goes on.
+      - It is also the consent to shrink a disk, see O(disks[].size).
     type: bool
     default: false
   allow_restart:
@@ -326,6 +464,29 @@ EXAMPLES = r"""
         hostfwd:
           - host_port: 2222
             guest_port: 22
+
+- name: An imported disk that is verified, a fast one for data, and an installation medium to boot first
+  maqet.qemu.maqet_vm:
+    name: legacy
+    memory: 2G
+    disks:
+      - name: root
+        clone: /srv/import/appliance.vmdk
+        checksum: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+        size: 40G
+      - name: data
+        size: 100G
+        cache: none
+        aio: native
+        discard: unmap
+        throttle:
+          iops: 2000
+          bps: 200M
+          bps_max: 400M
+      - name: rescue
+        type: cdrom
+        path: /srv/iso/rescue.iso
+        bootindex: 1
 
 - name: Boot a kernel and wait until its userland speaks
   maqet.qemu.maqet_vm:
@@ -474,6 +635,8 @@ import contextlib
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import THROTTLES
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import SOURCE_FORMATS
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
@@ -487,14 +650,29 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desire
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience
 
+_THROTTLE = {
+    key: {"type": "str" if key.startswith("bps") and not key.endswith("_length") else "int"} for key in THROTTLES
+}
 _DISK = {
     "name": {"type": "str"},
+    "type": {"type": "str", "choices": ["disk", "cdrom"]},
     "size": {"type": "str"},
     "base": {"type": "path"},
+    "clone": {"type": "path"},
+    "clone_format": {"type": "str", "choices": list(SOURCE_FORMATS)},
+    "checksum": {"type": "str"},
     "path": {"type": "path"},
     "format": {"type": "str", "choices": ["qcow2", "raw"]},
-    "interface": {"type": "str", "choices": ["virtio", "scsi", "sata", "ide"]},
+    "preallocation": {"type": "str", "choices": ["off", "metadata", "falloc", "full"]},
+    "interface": {"type": "str", "choices": ["virtio", "scsi", "sata", "ide", "nvme", "usb"]},
     "readonly": {"type": "bool"},
+    "cache": {"type": "str", "choices": ["none", "writeback", "writethrough", "directsync", "unsafe"]},
+    "aio": {"type": "str", "choices": ["threads", "native", "io_uring"]},
+    "discard": {"type": "str", "choices": ["unmap", "ignore"]},
+    "detect_zeroes": {"type": "str", "choices": ["off", "on", "unmap"]},
+    "serial": {"type": "str"},
+    "bootindex": {"type": "int"},
+    "throttle": {"type": "dict", "options": _THROTTLE},
 }
 _FORWARD = {
     "protocol": {"type": "str", "choices": ["tcp", "udp"]},

@@ -50,7 +50,10 @@ DEFAULTS: dict[str, t.Any] = {
     "io_weight": 100,
     "memory_max": None,
 }
-DISK_DEFAULTS: dict[str, t.Any] = {"interface": "virtio", "readonly": False}
+DISK_DEFAULTS: dict[str, t.Any] = {"type": "disk", "interface": "virtio", "readonly": False}
+CDROM_DEFAULTS: dict[str, t.Any] = {"type": "cdrom", "interface": "sata", "readonly": True}
+# What says how a file is made, and nothing about a disk that has been made.
+_OF_MAKING = ("clone", "clone_format", "checksum", "preallocation")
 NETWORK_DEFAULTS: dict[str, t.Any] = {"model": "virtio-net-pci", "hostfwd": []}
 FORWARD_DEFAULTS: dict[str, t.Any] = {"protocol": "tcp", "host_address": LOOPBACK}
 
@@ -83,10 +86,16 @@ def architecture(machine: str) -> str:
     return arch
 
 
+def of_disk_type(disk: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The defaults of a disk, or of a drive for a CD."""
+    return CDROM_DEFAULTS if disk.get("type") == "cdrom" else DISK_DEFAULTS
+
+
 def _disk(disk: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """A disk that is made is qcow2 unless asked otherwise; of one that exists the format is detected."""
-    made = {} if "path" in disk else {"format": "qcow2"}
-    return {**DISK_DEFAULTS, **made, **disk}
+    made = {} if "path" in disk or disk.get("type") == "cdrom" else {"format": "qcow2"}
+    kept = {key: value for key, value in disk.items() if key not in _OF_MAKING}
+    return {**of_disk_type(disk), **made, **kept}
 
 
 def _network(network: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

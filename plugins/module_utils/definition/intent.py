@@ -11,6 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, limits, names, sizes, values
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import check_kernel_first
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import disks
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import extra_args
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import networks
@@ -146,6 +147,7 @@ def _check_together(intent: t.Mapping[str, t.Any]) -> None:
                 "needs a kernel",
                 f"Give kernel too, or take {option} back with an empty string.",
             )
+    check_kernel_first(intent.get("disks", ()), "kernel" in intent)
     machine = intent.get("machine", "")
     for index, disk in enumerate(intent.get("disks", ())):
         if disk.get("interface") == "ide" and not _IDE_MACHINE.fullmatch(machine):

@@ -13,6 +13,8 @@ MIB = 1 << 20
 SECTOR = 512
 MAX_MEMORY_MIB = 16 << 20
 MAX_DISK = 1 << 50
+# QEMU's THROTTLE_VALUE_MAX.
+MAX_RATE = 10**15
 # A runner hands on lines of 64 MiB, in which a byte of the guest's can take two.
 MAX_REPLY = 32 << 20
 
@@ -41,6 +43,15 @@ def disk_bytes(option: str, value: t.Any) -> int:
     if size % SECTOR:
         raise invalid_option(option, value, f"is not a whole number of sectors of {SECTOR} bytes", remedy)
     return size
+
+
+def rate_bytes(option: str, value: t.Any) -> int:
+    """Bytes per second, from 1 to 10^15. A bare number means bytes."""
+    remedy = "Give bytes per second, with a unit if you like, such as 50M (a bare number means bytes)."
+    rate = _bytes(option, value, 1, remedy)
+    if not 1 <= rate <= MAX_RATE:
+        raise invalid_option(option, value, "is out of range", remedy)
+    return rate
 
 
 def reply_bytes(option: str, value: t.Any) -> int:

@@ -8,6 +8,7 @@
 ``STATE/vms/NAME/output/``                files that QEMU may write at a caller's wish; QEMU's folder
 ``STATE/vms/NAME/serial.log``             first serial port since the last start (``.1``: before that)
 ``STATE/vms/NAME/qemu.log``               what QEMU said on stdout and stderr since the last start
+``STATE/vms/NAME/disks.log``              what was done to images, and how far it is
 ``STATE/vms/NAME/last-start.json``        which QEMU was started last, in which boot of the host
 ``STATE/vms/NAME/last-exit.json``         how the last QEMU of this VM ended
 ``STATE/vms/NAME/runner.env``             what a runner of this VM is started with
@@ -55,6 +56,10 @@ class VmPaths:
     @property
     def disks(self) -> str:
         return os.path.join(self.home, "disks")
+
+    @property
+    def disks_log(self) -> str:
+        return os.path.join(self.home, "disks.log")
 
     @property
     def output(self) -> str:

@@ -148,6 +148,8 @@ def _sources(
     """How QEMU is to open each disk: by path what its user may open, through the runner what is somebody else's."""
     sources = {}
     for disk in disks:
+        if disk["name"] not in definition.files:  # a drive without a medium
+            continue
         name, file = disk["name"], definition.files[disk["name"]]
         if uid is None or premises.is_own(file, paths):
             source = Source(file.path, file.driver, _is_device(file.path))

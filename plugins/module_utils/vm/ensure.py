@@ -19,7 +19,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, preflight
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, making, neighbours, preflight
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, executes, plan, plan_absent
@@ -29,7 +29,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.unit import Unit
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
 
 # What a failure takes back, as long as the guest has not run.
-_TAKEN_BACK = ("limit", "autostart", "create_disk", "define", "redefine", "start")
+_TAKEN_BACK = ("limit", "autostart", *making.MAKING, "define", "redefine", "start")
 # How long a runner may take to come back for a VM that is to be stopped anyway, in seconds.
 _REVIVAL = 5.0
 # States that a QEMU which does not answer must not be able to prevent.
@@ -56,7 +56,7 @@ class _Work:
 
     actions: list[Action]
     definition: t.Optional[Definition]
-    jobs: list[disks.Job]
+    jobs: list[making.Job]
     difference: Difference
     done: list[str] = dataclasses.field(default_factory=list)
     stop_steps: list[str] = dataclasses.field(default_factory=list)
@@ -92,6 +92,8 @@ class Ensure:
                 "wait_for", str(desired.waits[0]), f"cannot come with state: {desired.state}", "Use state: running"
             )
         if desired.state == "absent":
+            if desired.purge:
+                neighbours.check_unneeded(self.owned(), self._paths)
             self.work.actions = plan_absent(now, self.owned(), desired.purge)
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
@@ -108,6 +110,8 @@ class Ensure:
             preflight.check_start(intent, stored.intent if stored and now.runs else None)
         identity = stored.uuid if stored else str(uuid.uuid4())
         definition = Definition(desired.name, identity, intent, resolved.files)
+        if any(action.kind == "start" for action in actions):
+            neighbours.check_start(definition, self._paths)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
 
@@ -116,7 +120,7 @@ class Ensure:
         stored = self.actual.definition
         if stored is not None and self._desired.state == "stopped" and "disks" not in difference.options:
             return disks.Resolved(stored.files, [])
-        return disks.resolve(intent.get("disks", ()), stored, self._paths)
+        return disks.resolve(intent.get("disks", ()), stored, self._paths, self._desired.patience.force)
 
     def _situation(self) -> Situation:
         actual = self.actual
@@ -133,7 +137,7 @@ class Ensure:
         try:
             for folder in (self._paths.home, self._paths.run, self._where.runners, self._where.cache):
                 files.forget_unfinished(folder)
-            disks.forget_unfinished(self._paths.disks)
+            making.forget_unfinished(self._paths)
             if self.actual.unready:
                 sweep(self._paths, self.actual)
             try:
@@ -196,7 +200,9 @@ class Ensure:
             "limit": self._limit,
             "autostart": self._autostart,
             "create_disk": self._disk,
+            "clone_disk": self._disk,
             "grow_disk": self._disk,
+            "shrink_disk": self._disk,
             "define": self._define,
             "redefine": self._define,
             "start": self._start,
@@ -236,8 +242,8 @@ class Ensure:
     def _disk(self, action: Action) -> None:
         job = next(job for job in self.work.jobs if job.disk == action.detail["disk"])
         self._made_home()
-        disks.perform(job)
-        self._undo.append(lambda: disks.undo(job))
+        making.perform(job, self._paths)
+        self._undo.append(lambda: making.undo(job))
 
     def _limit(self, _action: Action) -> None:
         """Before the definition is written, so that a task which ends in between leaves a difference to mend."""
@@ -301,7 +307,7 @@ class Ensure:
         self._unit.forget()
         sweep(self._paths, self.actual)
         paths = self._paths
-        notes = (paths.last_exit, paths.last_start, paths.runner_env)
+        notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log)
         for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)

@@ -8,8 +8,8 @@ import dataclasses
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import LIVE, RESTART, Difference
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job
 
 STATES = ("present", "running", "stopped", "paused", "restarted", "absent")
 RECREATE = "recreate"
@@ -64,6 +64,7 @@ def plan(
     ``difference`` is between the stored intent and the wanted one. A running VM is not restarted
     for it unless ``allow_restart``: that is ``restart_required`` with the options that ask for it.
     """
+    _check_shrinking(now, jobs)
     costly = difference.restart or [job.disk for job in jobs]
     restarting = now.runs and (state == "restarted" or (bool(costly) and state != "stopped"))
     if restarting and costly and state != "restarted" and not allow_restart:
@@ -117,8 +118,18 @@ def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool) -> list[Act
     return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or actions else []
 
 
+def _check_shrinking(now: Situation, jobs: t.Sequence[Job]) -> None:
+    """A guest that still runs, or that was stopped only for this, has not been made ready to lose the end of a disk."""
+    for job in jobs:
+        if job.kind == "shrink_disk" and now.runs:
+            problem = f"is less than disk {job.disk} has, and the VM runs"
+            raise invalid_option("disks", job.size, problem, "Stop it first, in a task of its own")
+
+
 def _job(job: Job) -> Action:
     detail: dict[str, t.Any] = {"disk": job.disk, "path": job.file.path, "size": job.size}
     if job.file.backing:
         detail["base"] = job.file.backing
-    return Action(job.kind, RESTART if job.kind == "grow_disk" else LIVE, detail)
+    if job.source is not None:
+        detail["clone"] = job.source.path
+    return Action(job.kind, {"grow_disk": RESTART, "shrink_disk": RECREATE}.get(job.kind, LIVE), detail)

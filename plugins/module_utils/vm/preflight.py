@@ -13,7 +13,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults imp
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import readable_file
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.sources import readable_file
 
 
 def check_definition(intent: t.Mapping[str, t.Any], where: Layout, remember: bool = True) -> None:

@@ -130,7 +130,7 @@ def test_a_start_that_fails_brings_the_old_definition_back(task: Task, vm: FakeV
 
 
 def test_a_disk_that_cannot_be_made_takes_the_others_back(task: Task, vm: FakeVm, images: Images) -> None:
-    os.makedirs(os.path.join(vm.paths.disks, "second.qcow2.new"))
+    os.makedirs(os.path.join(vm.paths.home, "second.qcow2.new"))
     error = task.fails("present", disks=[DISK, {"name": "second", "size": "1M"}])
     assert error.error_code == "command_failed"
     assert tree(vm) == []
