@@ -52,16 +52,30 @@ def run_module(module: str, options: dict[str, t.Any], where: t.Sequence[str] = 
     ``where`` are the values of a :class:`Layout`, in place of this machine's.
     """
     arguments = {**options, "_ansible_check_mode": check, "_ansible_no_log": True}  # nothing in this host's syslog
-    done = subprocess.run(
+    with _process(module, where) as child:
+        stdout, stderr = child.communicate(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+    assert "Traceback" not in stderr + stdout, stderr
+    return Run(stdout + stderr, child.returncode)
+
+
+def begin(module: str, options: dict[str, t.Any]) -> subprocess.Popen[str]:
+    """Start a module on this machine, for a test that does not let it end."""
+    child = _process(module, ())
+    assert child.stdin is not None
+    with child.stdin as given:
+        json.dump({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_no_log": True}}, given)
+    return child
+
+
+def _process(module: str, where: t.Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-c", _DRIVER, module, *where],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return Run(done.stdout + done.stderr, done.returncode)
 
 
 def must(module: str, **options: t.Any) -> dict[str, t.Any]:
