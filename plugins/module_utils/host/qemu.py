@@ -102,7 +102,7 @@ def image_info(path: str, fmt: t.Optional[str] = None) -> ImageInfo:
 
     a guest can write a qcow2 header into a raw disk, and whoever probes again would believe it.
     """
-    argv = [find_image_tool(), "info", "--output=json", "-U", *(["-f", fmt] if fmt else []), f"file:{path}"]
+    argv = [find_image_tool(), "info", "--output=json", "-U", *(["-f", fmt] if fmt else []), f"{_protocol(path)}:{path}"]
     text = run(argv, user=_writer(path))
     info = json.loads(text)
     return ImageInfo(
@@ -120,10 +120,14 @@ def _parts(path: str, details: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     return tuple(part for part in named if part and part.partition("file:")[2] != path and part != path)
 
 
+def _protocol(path: str) -> str:
+    """QEMU's driver for what is behind a path; the one for files refuses a block device."""
+    return "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
+
+
 def image_node(path: str, fmt: str, alone: bool = False) -> str:
     """A name for qemu-img with nothing left to guess. ``alone``: its header is not asked what is below it."""
-    kind = "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
-    node: dict[str, t.Any] = {"driver": fmt, "file": {"driver": kind, "filename": path}}
+    node: dict[str, t.Any] = {"driver": fmt, "file": {"driver": _protocol(path), "filename": path}}
     if alone and fmt in _WITH_BACKING:
         node["backing"] = None
     return f"json:{json.dumps(node)}"

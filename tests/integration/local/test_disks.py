@@ -301,8 +301,8 @@ def test_a_task_that_is_killed_while_it_copies(name: str, tmp_path: Path) -> Non
         while b"root.qcow2: converted: " not in said:
             assert select.select([log.fd], [], [], 60)[0], said
             said += log.read()
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    with child:
+        child.send_signal(signal.SIGKILL)
     assert [entry for entry in os.listdir(paths.home) if entry.endswith(".new")] == ["root.qcow2.new"]
     assert os.listdir(paths.disks) == ["first.qcow2"]
     deadline = time.monotonic() + 10
