@@ -102,7 +102,14 @@ def image_info(path: str, fmt: t.Optional[str] = None) -> ImageInfo:
 
     a guest can write a qcow2 header into a raw disk, and whoever probes again would believe it.
     """
-    argv = [find_image_tool(), "info", "--output=json", "-U", *(["-f", fmt] if fmt else []), f"{_protocol(path)}:{path}"]
+    argv = [
+        find_image_tool(),
+        "info",
+        "--output=json",
+        "-U",
+        *(["-f", fmt] if fmt else []),
+        f"{_protocol(path)}:{path}",
+    ]
     text = run(argv, user=_writer(path))
     info = json.loads(text)
     return ImageInfo(
@@ -125,10 +132,16 @@ def _protocol(path: str) -> str:
     return "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
 
 
-def image_node(path: str, fmt: str, alone: bool = False) -> str:
-    """A name for qemu-img with nothing left to guess. ``alone``: its header is not asked what is below it."""
+def image_node(path: str, fmt: str, alone: bool = False, backing: t.Optional[ImageInfo] = None) -> str:
+    """A name for qemu-img with nothing left to guess.
+
+    With ``alone``, or a ``backing`` of ours, its header is not asked what is below it.
+    """
     node: dict[str, t.Any] = {"driver": fmt, "file": {"driver": _protocol(path), "filename": path}}
-    if alone and fmt in _WITH_BACKING:
+    if backing is not None:
+        below = {"driver": _protocol(backing.path), "filename": backing.path}
+        node["backing"] = {"driver": backing.format, "file": below}
+    elif alone and fmt in _WITH_BACKING:
         node["backing"] = None
     return f"json:{json.dumps(node)}"
 

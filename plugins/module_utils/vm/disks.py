@@ -134,8 +134,7 @@ def _new(
         raise _too_small(option, size, f"the base image's {base.virtual_size}")
     if "clone" not in disk:
         return Job("create_disk", disk["name"], file, size, preallocation)
-    driver = disk.get("clone_format") or neighbours.known_driver(disk["clone"], paths)
-    source = sources.clone(option, {**disk, **({"clone_format": driver} if driver else {})})
+    source = sources.clone(option, disk, neighbours.known_file(disk["clone"], paths))
     neighbours.check_free(f"{option}.clone", source.path, False, paths)
     if size is not None and size < source.virtual_size:
         raise _too_small(option, size, f"the {source.virtual_size} of {source.path}")
@@ -165,4 +164,4 @@ def _needed(job: Job, paths: VmPaths) -> int:
         return qemu.measure(job.file.driver, ["--size", str(size)], job.preallocation)
     if sources.refers(job.source.driver) and not job.source.trusted:  # its copy is measured, when there is one
         return status.st_blocks * 512
-    return qemu.measure(job.file.driver, [qemu.image_node(job.source.path, job.source.driver, job.source.alone)])
+    return qemu.measure(job.file.driver, [job.source.node(job.source.path)])

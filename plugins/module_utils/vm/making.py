@@ -139,10 +139,9 @@ def _clone(job: Job, source: Clone, target: str, progress: Progress) -> None:
             if source.checksum is not None and not source.trusted:
                 _verify(option, source, fd, progress)
             if refers(source.driver) and not source.trusted:
-                check_whole(option, source.path, fd, source.driver)
+                check_whole(option, source.path, fd, source.driver, source.backing is not None)
         if not job.verbatim:
-            what = copy if frozen else source.path
-            node = qemu.image_node(what, source.driver, alone=source.alone)
+            node = source.node(copy if frozen else source.path)
             space.check_one(option, qemu.measure(job.file.driver, [node], job.preallocation), os.path.dirname(target))
             qemu.convert_image(node, target, job.file.driver, job.preallocation, progress.phase("converted"))
     size = job.size if job.size is not None else source.virtual_size

@@ -71,9 +71,15 @@ def check_unneeded(owned: t.Iterable[str], paths: VmPaths) -> None:
             )
 
 
+def known_file(path: str, paths: VmPaths) -> t.Optional[DiskFile]:
+    """What another VM's definition says of its image, whose guest may have made it look like something else."""
+    return next((use.file for use in uses(path, paths) if not use.below), None)
+
+
 def known_driver(path: str, paths: VmPaths) -> t.Optional[str]:
-    """The format of an image that another VM has: its guest may have written what looks like another one."""
-    return next((use.file.driver for use in uses(path, paths) if not use.below), None)
+    """The format of an image of another VM."""
+    file = known_file(path, paths)
+    return file.driver if file else None
 
 
 def _others(paths: VmPaths) -> t.Iterator[tuple[Definition, bool]]:

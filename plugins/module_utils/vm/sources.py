@@ -9,6 +9,7 @@ import os
 import stat
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import images
 from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
@@ -21,7 +22,8 @@ _FLATTEN = "Make it one file first: qemu-img convert -O qcow2 IMAGE COPY"
 class Clone:
     """An image to copy. ``alone``: it has no backing file. ``trusted``: nobody but us and root can change it.
 
-    ``checksum`` is ``sha256:`` and hexadecimal digits in lower case.
+    ``checksum`` is ``sha256:`` and hexadecimal digits in lower case. ``backing``: what is below it by the definition of
+    the VM that has it, whatever its header says by now.
     """
 
     path: str
@@ -30,6 +32,11 @@ class Clone:
     alone: bool
     trusted: bool
     checksum: t.Optional[str] = None
+    backing: t.Optional[qemu.ImageInfo] = None
+
+    def node(self, path: str) -> str:
+        """The image for qemu-img, under its own path or that of a copy of it."""
+        return qemu.image_node(path, self.driver, self.alone, self.backing)
 
 
 def readable_file(option: str, path: str, remedy: str) -> None:
@@ -70,29 +77,37 @@ def absolute(path: str, backing: t.Optional[str]) -> t.Optional[str]:
     return None if backing is None else os.path.join(os.path.dirname(path), backing)
 
 
-def clone(option: str, disk: t.Mapping[str, t.Any]) -> Clone:
-    """The image that ``disk`` is to be a copy of.
+def clone(option: str, disk: t.Mapping[str, t.Any], defined: t.Optional[DiskFile] = None) -> Clone:
+    """The image that ``disk`` is to be a copy of; ``defined`` is what the VM that has it says of it.
 
     A header is as trustworthy as whoever can write the image: others' images have to be whole in themselves, or a
     copy of one would bring any file of the host into the guest.
     """
-    path, expected = disk["clone"], disk.get("clone_format")
-    info = look(f"{option}.clone", path, expected, force=True)
-    trusted = ours_alone(path)
+    path, option = disk["clone"], f"{option}.clone"
+    info = look(option, path, disk.get("clone_format") or (defined.driver if defined else None), force=True)
+    trusted, backing = ours_alone(path), None
     below, depth = info, 0
     while below.backing is not None or below.parts:
+        next_one = absolute(below.path, below.backing)
         if not ours_alone(below.path):
-            named = below.backing or below.parts[0]
-            problem = f"has part of its data in {named}, and others can change which file that is"
-            raise invalid_option(f"{option}.clone", below.path, problem, _FLATTEN)
-        if below.backing is None:
+            if below is not info or below.parts or not _as_defined(next_one, below.backing_format, defined):
+                problem = (
+                    f"has part of its data in {next_one or below.parts[0]}, and others can change which file that is"
+                )
+                raise invalid_option(option, below.path, problem, _FLATTEN)
+            backing = qemu.ImageInfo(t.cast(str, next_one), t.cast(str, below.backing_format), 0)
+        if next_one is None:
             break
         depth += 1
         if depth == _DEEPEST:
-            raise invalid_option(f"{option}.clone", path, f"has more than {_DEEPEST} images below it", _FLATTEN)
-        next_one = t.cast(str, absolute(below.path, below.backing))
-        below = look(f"{option}.clone", next_one, below.backing_format, force=True)
-    return Clone(path, info.format, info.virtual_size, info.backing is None, trusted, disk.get("checksum"))
+            raise invalid_option(option, path, f"has more than {_DEEPEST} images below it", _FLATTEN)
+        below = look(option, next_one, below.backing_format, force=True)
+    return Clone(path, info.format, info.virtual_size, info.backing is None, trusted, disk.get("checksum"), backing)
+
+
+def _as_defined(backing: t.Optional[str], fmt: t.Optional[str], defined: t.Optional[DiskFile]) -> bool:
+    """Whether a header says what the definition of its VM says."""
+    return defined is not None and backing is not None and (backing, fmt) == (defined.backing, defined.backing_driver)
 
 
 def ours_alone(path: str) -> bool:
@@ -101,8 +116,11 @@ def ours_alone(path: str) -> bool:
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
 
 
-def check_whole(option: str, path: str, fd: int, driver: str) -> None:
-    """``invalid_option`` if the header of the image ``fd``, which nobody can change any more, names other files."""
+def check_whole(option: str, path: str, fd: int, driver: str, overridden: bool = False) -> None:
+    """``invalid_option`` if the header of the image ``fd``, which nobody can change any more, names other files.
+
+    ``overridden``: which file is below it is not asked of the header.
+    """
     if driver == "vmdk":
         head = os.pread(fd, 20, 0)  # VMware's "Virtual Disk Format 5.0": magic, version, flags, capacity in sectors
         if head[:4] == b"KDMV" and any(head[12:20]):
@@ -112,8 +130,8 @@ def check_whole(option: str, path: str, fd: int, driver: str) -> None:
         header = images.inspect(fd, driver)
     except images.Unreadable as error:
         raise invalid_option(option, path, f"cannot be judged: {error}", _FLATTEN) from None
-    if header.backing is not None or header.data_file is not None:
-        named = header.backing or header.data_file
+    named = header.data_file or (None if overridden else header.backing)
+    if named is not None:
         raise invalid_option(option, path, f"names {named}, and others can change it", _FLATTEN)
 
 

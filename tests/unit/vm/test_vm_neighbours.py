@@ -15,7 +15,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored impor
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import neighbours
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import making, neighbours
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import resolve
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import UUID
 from ansible_collections.maqet.qemu.tests.unit.vm.conftest import Images
@@ -48,7 +48,7 @@ def host(tmp_path: pathlib.Path) -> t.Iterator[Host]:
         yield found
 
 
-def blamed(function: t.Callable[..., None], *arguments: t.Any) -> str:
+def blamed(function: t.Callable[..., t.Any], *arguments: t.Any) -> str:
     with pytest.raises(MaqetError) as caught:
         function(*arguments)
     assert caught.value.error_code == "invalid_option"
@@ -151,3 +151,27 @@ def test_a_disk_in_use_is_not_cloned(host: Host, images: Images) -> None:
     host.vm("other", DiskFile(path, "qcow2"), True)
     with pytest.raises(MaqetError, match=r"disks\[0\]\.clone: .* is in use: VM other runs and writes it"):
         resolve([{"name": "root", "clone": path}], None, host.where.vm("web"))
+
+
+@pytest.mark.parametrize("changed", [None, "before", "after"])
+def test_an_overlay_of_another_vm_is_cloned_as_that_vm_is_defined(
+    host: Host, images: Images, changed: t.Optional[str]
+) -> None:
+    """Its header is its QEMU's to write: what is below it is what the definition says, or nothing is copied."""
+    secret, base = images.make("secret", "raw"), images.make("base", "raw")
+    for path, letter in ((secret, b"s"), (base, b"b")):
+        pathlib.Path(path).write_bytes(letter * (1 << 20))
+    top = images.make("top", "qcow2", "1M", "-b", base, "-F", "raw")
+    os.chmod(top, 0o666)  # noqa: S103  # it is not ours alone
+    host.vm("other", DiskFile(top, "qcow2", True, base, "raw"))
+    paths, disk = host.where.vm("web"), {"name": "root", "clone": top, "format": "raw"}
+    if changed == "before":
+        images.make("top", "qcow2", "1M", "-b", secret, "-F", "raw")
+        assert "others can change which file that is" in blamed(resolve, [disk], None, paths)
+        return
+    found = resolve([disk], None, paths)
+    if changed == "after":
+        images.make("top", "qcow2", "1M", "-b", secret, "-F", "raw")
+    os.makedirs(paths.home)
+    making.perform(found.jobs[0], paths)
+    assert pathlib.Path(found.files["root"].path).read_bytes() == b"b" * (1 << 20)
