@@ -148,7 +148,7 @@ def agent() -> Result:
 
 def test_what_the_guest_sees(name: str, agent: Result, tmp_path: Path) -> None:
     """Serial number, size, write protection, trimming, the content of a CD, a rate, and its change while it runs."""
-    disks = [
+    disks: list[Result] = [
         {"name": "data", "size": "8M", "format": "raw", "serial": "SER-123", "discard": "unmap"},
         {"name": "locked", "path": raw(tmp_path / "locked", b"do not write"), "readonly": True},
         {"name": "slow", "size": "16M", "throttle": {"bps": "1M"}},
