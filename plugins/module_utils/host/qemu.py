@@ -97,19 +97,14 @@ def cpu_models(binary: str, machine: str) -> list[str]:
     return parse_help_names(run([binary, "-machine", machine, "-cpu", "help"]))
 
 
-def image_info(path: str, fmt: t.Optional[str] = None) -> ImageInfo:
+def image_info(path: str, fmt: t.Optional[str] = None, shared: bool = True) -> ImageInfo:
     """Look at an image file's own header. Without ``fmt`` only when a disk is defined, never when it is used:
 
-    a guest can write a qcow2 header into a raw disk, and whoever probes again would believe it.
+    a guest can write a qcow2 header into a raw disk, and whoever probes again would believe it. Unless ``shared``, it
+    fails while a QEMU writes the image.
     """
-    argv = [
-        find_image_tool(),
-        "info",
-        "--output=json",
-        "-U",
-        *(["-f", fmt] if fmt else []),
-        f"{_protocol(path)}:{path}",
-    ]
+    more = [*(["-U"] if shared else []), *(["-f", fmt] if fmt else [])]
+    argv = [find_image_tool(), "info", "--output=json", *more, f"{_protocol(path)}:{path}"]
     text = run(argv, user=_writer(path))
     info = json.loads(text)
     return ImageInfo(

@@ -73,7 +73,9 @@ def perform(job: Job, paths: VmPaths) -> None:
             if job.file.backing is not None and job.file.backing_driver is not None:
                 base = qemu.ImageInfo(job.file.backing, job.file.backing_driver, 0)
             qemu.create_image(temporary, job.file.driver, job.size, base, job.preallocation)
+        _sync(temporary)  # qemu-img leaves that to others
         os.rename(temporary, job.file.path)
+        files.sync_folder(os.path.dirname(job.file.path))
     except BaseException:
         files.remove(temporary)
         raise
@@ -117,6 +119,14 @@ def _workshop(paths: VmPaths) -> str:
     return paths.home if same else paths.disks
 
 
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _clear(path: str) -> None:
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # a folder is none of ours
         os.unlink(path)
@@ -138,8 +148,8 @@ def _clone(job: Job, source: Clone, target: str, progress: Progress) -> None:
             fd = _freeze(stack, fd, copy, progress)
             if source.checksum is not None and not source.trusted:
                 _verify(option, source, fd, progress)
-            if refers(source.driver) and not source.trusted:
-                check_whole(option, source.path, fd, source.driver, source.backing is not None)
+        if refers(source.driver) and not source.trusted:
+            check_whole(option, source.path, fd, source.driver, source.backing is not None)
         if not job.verbatim:
             node = source.node(copy if frozen else source.path)
             space.check_one(option, qemu.measure(job.file.driver, [node], job.preallocation), os.path.dirname(target))

@@ -85,6 +85,10 @@ def clone(option: str, disk: t.Mapping[str, t.Any], defined: t.Optional[DiskFile
     """
     path, option = disk["clone"], f"{option}.clone"
     info = look(option, path, disk.get("clone_format") or (defined.driver if defined else None), force=True)
+    try:
+        qemu.image_info(path, info.format, shared=False)
+    except MaqetError as error:
+        raise invalid_option(option, path, f"cannot be copied now: {error}", "Stop who writes it first") from None
     trusted, backing = ours_alone(path), None
     below, depth = info, 0
     while below.backing is not None or below.parts:

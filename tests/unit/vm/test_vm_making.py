@@ -213,6 +213,20 @@ def test_a_source_is_of_the_format_that_was_said(images: Images, paths: VmPaths)
     assert pathlib.Path(file.path).read_bytes()[:4] == b"QFI\xfb"
 
 
+def test_a_source_that_some_qemu_writes(images: Images, paths: VmPaths) -> None:
+    """Also one that is not ours. Of a raw image QEMU's locks do not say that it is read while it is written."""
+    fmt = "qcow2"
+    path = filled(images, fmt)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["qemu-io", "-f", fmt, path], stdin=pipe, stdout=pipe) as writer:
+        assert writer.stdin is not None and writer.stdout is not None
+        assert writer.stdout.read(7) == b"qemu-io"  # its prompt: the image is open
+        message = refused(clone(path, format=fmt), paths)
+        assert "cannot be copied now: " in message and "lock" in message
+        writer.stdin.close()
+    carried_out(clone(path, format=fmt), paths)
+
+
 def test_no_room(images: Images, paths: VmPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is written, in check mode too."""
     path = filled(images, "vmdk")
