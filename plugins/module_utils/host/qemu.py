@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
@@ -119,10 +120,31 @@ def create_image(path: str, fmt: str, size: t.Optional[int], base: t.Optional[Im
 
 def grow_image(path: str, fmt: str, size: int) -> None:
     """Make an image larger; qemu-img refuses to shrink without ``--shrink``, which we never give."""
-    node: dict[str, t.Any] = {"driver": fmt, "file": {"driver": "file", "filename": path}}
+    run([find_image_tool(), "resize", "-q", _alone(path, fmt), str(size)], user=_writer(path))
+
+
+def image_snapshots(path: str, fmt: str) -> list[dict[str, t.Any]]:
+    """The snapshots in an image, as QEMU's SnapshotInfo has them (QMP reference); also while a QEMU uses it."""
+    text = run([find_image_tool(), "info", "--output=json", "-U", _alone(path, fmt)], user=_writer(path))
+    return list(json.loads(text).get("snapshots", ()))
+
+
+def snapshot_image(action: str, name: str, path: str, fmt: str, seconds: float) -> None:
+    """``create``, ``apply`` or ``delete`` the snapshot ``name`` in an image that no QEMU uses.
+
+    qemu-img makes a second one of the same name without a word, so look first.
+    """
+    option = {"create": "-c", "apply": "-a", "delete": "-d"}[action]
+    run([find_image_tool(), "snapshot", "-q", option, name, _alone(path, fmt)], seconds, user=_writer(path))
+
+
+def _alone(path: str, fmt: str) -> str:
+    """An image for qemu-img, of this format whatever it looks like, without what is below it."""
+    kind = "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
+    node: dict[str, t.Any] = {"driver": fmt, "file": {"driver": kind, "filename": path}}
     if fmt == "qcow2":  # what is below it has nothing to do with it, and may not be readable to its owner
         node["backing"] = None
-    run([find_image_tool(), "resize", "-q", f"json:{json.dumps(node)}", str(size)], user=_writer(path))
+    return f"json:{json.dumps(node)}"
 
 
 def _writer(path: str) -> t.Optional[int]:

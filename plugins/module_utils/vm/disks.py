@@ -60,7 +60,7 @@ def resolve(disks: t.Sequence[t.Mapping[str, t.Any]], stored: t.Optional[Definit
 def perform(job: Job) -> None:
     """Make or grow one image. A new one gets its name only when it is complete."""
     if job.kind == "grow_disk" and job.size is not None:
-        _plain_file(f"disks: {job.disk}", job.file.path)
+        plain_file(f"disks: {job.disk}", job.file.path)
         qemu.grow_image(job.file.path, job.file.driver, job.size)
         return
     base = None
@@ -87,7 +87,7 @@ def forget_unfinished(folder: str) -> None:
                     os.unlink(os.path.join(folder, name))
 
 
-def _plain_file(option: str, path: str) -> None:
+def plain_file(option: str, path: str) -> None:
     """``invalid_option`` for what a QEMU may have left in its folder for an image, so that we change another file."""
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
@@ -163,7 +163,7 @@ def _owned(
         if base is not None and size is not None and size < base.virtual_size:
             raise _too_small(option, size, f"the base image's {base.virtual_size}")
         return file, Job("create_disk", disk["name"], file, size)
-    _plain_file(option, path)
+    plain_file(option, path)
     info = _look(option, path, fmt)
     if info.format != fmt:
         raise invalid_option(option, path, f"is not a {fmt} image but {info.format}", "Move the file away")

@@ -301,7 +301,7 @@ class Ensure:
         self._unit.forget()
         sweep(self._paths, self.actual)
         paths = self._paths
-        notes = (paths.last_exit, paths.last_start, paths.runner_env)
+        notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.snapshots)
         for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)
