@@ -202,7 +202,8 @@ error_code:
       V(vm_exited), V(snapshot_not_found), V(snapshot_incomplete), V(snapshot_mismatch), V(snapshot_unfinished),
       V(job_failed), V(restart_required), V(stop_timeout), V(wait_timeout), V(qmp_timeout), V(qmp_error),
       V(guest_error), V(guest_agent_unavailable), V(guest_timeout), V(policy_denied), V(audit_failed),
-      V(runner_unreachable), V(command_failed), V(host_error), V(state_unsafe), and when the VM is started those of M(maqet.qemu.maqet_vm).
+      V(runner_unreachable), V(command_failed), V(host_error), V(state_unsafe), and those of M(maqet.qemu.maqet_vm)
+      when the VM is stopped and started.
   type: str
   returned: on failure
 """

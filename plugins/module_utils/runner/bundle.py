@@ -44,7 +44,7 @@ SOURCES = (
     "host.yaml_reader", "host.yaml_strict",
     "qmp.ending", "qmp.events", "qmp.exits", "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
     "runner.adoption", "runner.agent", "runner.batch", "runner.bounds", "runner.client", "runner.daemon",
-    "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.guest", "runner.keeper",
+    "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.frozen", "runner.guest", "runner.keeper",
     "runner.libraries", "runner.opened", "runner.premises", "runner.remains", "runner.reply", "runner.report",
     "runner.restarts", "runner.server", "runner.service", "runner.session",
 )  # fmt: skip

@@ -79,8 +79,8 @@ class Live:
             self.jobs.ask("system_reset")
         return MaqetError(
             f"QEMU's job snapshot-load of {name!r} failed: {reason}. The disks may have gone back, and the guest's "
-            "memory is lost. The VM was reset and is paused: as soon as it is resumed (maqet_vm: state=running) it boots "
-            "from its disks. A further revert with memory: false puts those right.",
+            "memory is lost. The VM was reset and is paused: as soon as it is resumed (maqet_vm: state=running) it "
+            "boots from its disks. A further revert with memory: false puts those right.",
             "job_failed",
             command="snapshot-load",
             reason=reason,
