@@ -215,9 +215,10 @@ class Snapshots:
         try:
             self._hand.create(wanted.name, self._disks(detail["disks"]), detail["memory"], detail["fsfreeze"])
         except MaqetError as error:
+            room = _room(self._disks(detail["disks"])[0]) if error.error_code == "job_failed" else ""
             if not error.details.get("outcome_unknown") and error.error_code not in ("wait_timeout", "vm_exited"):
                 self._clean_up(wanted.name)
-            raise
+            raise MaqetError(f"{error}{room}", error.error_code, **error.details) from None
         self._look()
         snapshot = self._now.find(wanted.name)
         if snapshot is None or any(disk not in snapshot.pieces for disk in detail["disks"]):
@@ -333,6 +334,13 @@ class Snapshots:
         ensure.decide()
         ensure.perform()
         return ensure
+
+
+def _room(disk: Disk) -> str:
+    """What QEMU does not say of a disk that is full: it calls that an input/output error."""
+    status = os.statvfs(os.path.dirname(disk.file.path))
+    free = status.f_bavail * status.f_frsize // 1024**2
+    return f" The file system of {disk.file.path}, which takes the memory, has {free} MiB free."
 
 
 def _lost(why: str) -> str:
