@@ -25,8 +25,9 @@ Arguments = t.Mapping[str, t.Any]
 # What a job is in when nothing more happens to it.
 _CONCLUDED = "concluded"
 _EVENT = "JOB_STATUS_CHANGE"
-# The runner ends a command that takes too long; we wait this much longer for it to say so, in seconds.
-_GRACE = 5.0
+# The runner ends a command that takes too long; we wait this much longer for it to say so, in seconds: it may have to
+# thaw the guest first.
+_GRACE = 35.0
 
 
 class Jobs(Closing):

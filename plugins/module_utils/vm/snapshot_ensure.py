@@ -20,7 +20,15 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.jobs import Jobs
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, executes
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshot_plan import Situation, plan
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshot_work import PREFIX, Hand, Infos, Live, Offline
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshot_work import (
+    PREFIX,
+    Hand,
+    Infos,
+    Live,
+    Offline,
+    may_go_on,
+    room,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshots import Disk, Snapshot
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience
 
@@ -143,8 +151,11 @@ class Snapshots:
             self._look()
         load_error = errors.get("snapshot-load")
         snapshot, runs = self._now.find(pending["name"]), self._now.runs
-        paused = runs and not self._now.executes
-        repair = snapshot_repair.decide(pending, snapshot, runs, paused, self._order.wanted.state, load_error)
+        qemu = self.actual.qemu
+        same = qemu is not None and pending.get("qemu") == dataclasses.asdict(qemu)
+        repair = snapshot_repair.decide(
+            pending, snapshot, runs, same and not self._now.executes, self._order.wanted.state, load_error
+        )
         self.warnings.append(repair.words)
         if not self._order.check:
             self._finish(repair, pending, load_error)
@@ -215,10 +226,10 @@ class Snapshots:
         try:
             self._hand.create(wanted.name, self._disks(detail["disks"]), detail["memory"], detail["fsfreeze"])
         except MaqetError as error:
-            room = _room(self._disks(detail["disks"])[0]) if error.error_code == "job_failed" else ""
-            if not error.details.get("outcome_unknown") and error.error_code not in ("wait_timeout", "vm_exited"):
+            more = room(self._disks(detail["disks"])[0]) if error.error_code == "job_failed" else ""
+            if not may_go_on(error):
                 self._clean_up(wanted.name)
-            raise MaqetError(f"{error}{room}", error.error_code, **error.details) from None
+            raise MaqetError(f"{error}{more}", error.error_code, **error.details) from None
         self._look()
         snapshot = self._now.find(wanted.name)
         if snapshot is None or any(disk not in snapshot.pieces for disk in detail["disks"]):
@@ -292,7 +303,7 @@ class Snapshots:
 
     def _load(self, hand: Live, snapshot: Snapshot, disks: t.Sequence[Disk]) -> None:
         runs = self._now.executes
-        self._begin("revert", snapshot.name, live=True, resume=runs)
+        self._begin("revert", snapshot.name, live=True, resume=runs, qemu=dataclasses.asdict(self.actual.process))
         if runs:
             hand.jobs.ask("stop")
         try:
@@ -334,13 +345,6 @@ class Snapshots:
         ensure.decide()
         ensure.perform()
         return ensure
-
-
-def _room(disk: Disk) -> str:
-    """What QEMU does not say of a disk that is full: it calls that an input/output error."""
-    status = os.statvfs(os.path.dirname(disk.file.path))
-    free = status.f_bavail * status.f_frsize // 1024**2
-    return f" The file system of {disk.file.path}, which takes the memory, has {free} MiB free."
 
 
 def _lost(why: str) -> str:

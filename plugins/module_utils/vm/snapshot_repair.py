@@ -33,7 +33,8 @@ def decide(
 ) -> Repair:
     """How to finish ``pending``, of whose snapshot this is left; ``state`` is what the task at hand is for.
 
-    ``load_error``: why a snapshot-load of it has failed, which leaves the guest in no state to run on.
+    ``runs`` is of the VM; ``paused``: it is the same QEMU as then, and its guest does not run. ``load_error``: why a
+    snapshot-load of it has failed, which leaves the guest in no state to run on.
     ``snapshot_unfinished`` if only a further revert makes the disks one again.
     """
     name, op = pending["name"], pending["op"]
@@ -41,23 +42,22 @@ def decide(
         whole = snapshot is not None and all(disk in snapshot.pieces for disk in pending.get("disks", ()))
         if whole and bool(pending.get("memory")) == (t.cast(Snapshot, snapshot).state_disk is not None):
             return Repair(KEEP, f"Snapshot {name!r} of a task that was broken off is whole, and kept.")
-        words = f"Snapshot {name!r} of a task that was broken off is not whole"
-        return Repair(
-            REMOVE if snapshot else NOTHING, f"{words}: removed." if snapshot else f"{words}: nothing is left."
-        )
+        left = f"Snapshot {name!r} of a task that was broken off"
+        if snapshot is None:
+            return Repair(NOTHING, f"{left} was not made.")
+        return Repair(REMOVE, f"{left} is not whole: removed.")
     if op == "delete":
         if snapshot is None:
             return Repair(NOTHING, f"Snapshot {name!r} was removed by a task that was broken off.")
         return Repair(REMOVE, f"Snapshot {name!r} was being removed by a task that was broken off: removed.")
-    if pending.get("live"):
-        if runs and paused and pending.get("resume") and load_error is None:
+    if runs:  # an offline one was made pointless by whoever started the VM
+        if paused and pending.get("live") and pending.get("resume") and load_error is None:
             words = "Whether it had gone back is not known for certain; revert again if it should"
             return Repair(RESUME, f"A revert to {name!r} was broken off, and left the VM paused: resumed. {words}.")
-        return Repair(NOTHING, f"A revert to {name!r} was broken off.")
-    if state != "reverted" and not runs:
+    elif state != "reverted":
         raise MaqetError(
             f"A revert to snapshot {name!r} was broken off, so that some disks may have gone back and others not. "
-            f"Revert again, to {name!r} or another snapshot, before anything else.",
+            f"Revert again, to {name!r} or another snapshot; or start the VM, if its disks are right as they are.",
             "snapshot_unfinished",
             snapshot=name,
         )

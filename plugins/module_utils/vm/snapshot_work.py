@@ -8,6 +8,7 @@ While QEMU runs nobody else may write to its images; while it does not, the VM's
 from __future__ import annotations
 
 import contextlib
+import os
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import node_name
@@ -132,3 +133,16 @@ class Offline:
 
 
 Hand = t.Union[Live, Offline]
+
+
+def may_go_on(error: MaqetError) -> bool:
+    """Whether QEMU may still be at it, or the guest be frozen: then the next task sees to it."""
+    unknown = error.details.get("outcome_unknown") or error.details.get("thawed") is False
+    return bool(unknown) or error.error_code in ("wait_timeout", "vm_exited")
+
+
+def room(disk: Disk) -> str:
+    """What QEMU does not say of a disk that is full: it calls that an input/output error."""
+    status = os.statvfs(os.path.dirname(disk.file.path))
+    free = status.f_bavail * status.f_frsize // 1024**2
+    return f" The file system of {disk.file.path}, which takes the memory, has {free} MiB free."

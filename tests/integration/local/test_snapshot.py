@@ -26,7 +26,7 @@ from ansible_collections.maqet.qemu.tests.hosts import play
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, remove, state_of
 
 TWO = [{"name": "a", "size": "8M"}, {"name": "b", "size": "8M"}]
-RESTART = {"allow_restart": True, "force": True, "stop_timeout": 0}
+RESTART: Result = {"allow_restart": True, "force": True, "stop_timeout": 0}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def call(module: types.ModuleType, check: bool = False, **options: t.Any) -> Res
 
 def shell(vm: str, text: str) -> str:
     """What a line of shell says in the guest."""
-    options = {"exec": {"argv": ["/bin/sh", "-c", text]}, "allow_dangerous": True, "wait_for_agent": True}
+    options: Result = {"exec": {"argv": ["/bin/sh", "-c", text]}, "allow_dangerous": True, "wait_for_agent": True}
     return str(call(maqet_guest, vm=vm, timeout=120, **options)["stdout"])
 
 
@@ -253,13 +253,15 @@ def by_hand(vm: str, disk: str, *arguments: str) -> None:
 def test_a_vm_that_does_not_run(name: str) -> None:
     """All of it by qemu-img, on both disks; the second time nothing; retention leaves what is not its own."""
     make(name)
-    write(name, "a", 1), write(name, "b", 1)
+    for disk in "ab":
+        write(name, disk, 1)
     predicted = snap(name, "one", check=True)
     assert predicted["changed"] and predicted["snapshots"] == [] and not os.path.exists(layout().vm(name).snapshots)
     made = snap(name, "one", description="x", fsfreeze=True)
     assert (made["changed"], ops(made)) == (True, []) and made["snapshots"][0]["fsfreeze"] is False
     assert [snap(name, "one")["changed"], snap(name, "one", check=True)["changed"]] == [False, False]
-    write(name, "a", 2), write(name, "b", 2)
+    for disk in "ab":
+        write(name, disk, 2)
     assert snap(name, "one", check=True, state="reverted")["changed"] and holds(name, "a", 2)
     assert snap(name, "one", state="reverted")["changed"]
     assert holds(name, "a", 1) and holds(name, "b", 1)
