@@ -36,7 +36,10 @@ class Jobs(Closing):
     def __init__(
         self, where: Layout, name: str, deadline: Deadline, reason: str, context: Arguments, looking: bool = False
     ) -> None:
-        """``looking``: a VM whose runner is gone is not given another one for it."""
+        """``looking``: nothing is changed. The guard is asked about what would change something, and nothing is sent;
+
+        a VM whose runner is gone is not given another one for it.
+        """
         self._where = where
         self._looking = looking
         self._name = name
@@ -59,7 +62,11 @@ class Jobs(Closing):
         return self.request("qmp", [(command, arguments or {})], seconds)["responses"][-1]
 
     def request(
-        self, op: str, commands: t.Sequence[tuple[str, Arguments]], seconds: t.Optional[float] = None
+        self,
+        op: str,
+        commands: t.Sequence[tuple[str, Arguments]],
+        seconds: t.Optional[float] = None,
+        check: bool = False,
     ) -> dict[str, t.Any]:
         """An operation of the runner that takes commands, see ``qmp/protocol.py``; its whole answer."""
         listed = [{"execute": command, "arguments": dict(arguments)} for command, arguments in commands]
@@ -71,7 +78,7 @@ class Jobs(Closing):
 
         def once(client: RunnerClient) -> dict[str, t.Any]:
             client.allow(left + _GRACE)
-            return client.request(op, commands=listed, timeout=left, **self._told)
+            return client.request(op, commands=listed, timeout=left, check=check, **self._told)
 
         try:
             answer = self._talk(once, left)
@@ -81,13 +88,19 @@ class Jobs(Closing):
         self.audit += answer["audit"]
         return answer
 
+    def change(self, op: str, commands: t.Sequence[tuple[str, Arguments]]) -> dict[str, t.Any]:
+        """An operation that changes something; with ``looking`` only judged, as the real one would be."""
+        return self.request(op, commands, check=self._looking)
+
     def run(self, prefix: str, command: str, arguments: Arguments) -> None:
         """Begin a job, wait until it has ended, and forget it; ``job_failed`` with QEMU's reason if it fails.
 
         Each has a name of its own, so that no late event of another one can be taken for its.
         """
         job = f"{prefix}-{secrets.token_hex(4)}"
-        self.ask(command, {"job-id": job, **arguments})
+        self.change("qmp", [(command, {"job-id": job, **arguments})])
+        if self._looking:
+            return
         self._wait(job)
         problem = self._outcome(job)
         if problem is not None:

@@ -96,7 +96,26 @@ class Snapshots:
             )
             self._hand = Live(self._jobs)
         self._look()
-        return self._mend() + plan(self._order.wanted, self._now)
+        actions = self._mend() + plan(self._order.wanted, self._now)
+        if self._order.check and isinstance(self._hand, Live):
+            self._rehearse(self._hand, actions)
+        return actions
+
+    def _rehearse(self, hand: Live, actions: t.Sequence[Action]) -> None:
+        """In check mode: what the guard would deny is denied, and nothing is sent."""
+        for action in actions:
+            detail = action.detail
+            disks = self._disks(detail.get("disks", ()))
+            if action.kind == "create_snapshot":
+                hand.create(detail["name"], disks, detail["memory"], detail["fsfreeze"])
+            elif action.kind == "delete_snapshot":
+                hand.delete(detail["name"], disks)
+            elif action.kind == "revert_snapshot" and detail["memory"]:
+                if self._now.executes:
+                    hand.jobs.change("qmp", [("stop", {}), ("cont", {})])
+                hand.load(
+                    detail["name"], disks, t.cast(str, t.cast(Snapshot, self._now.find(detail["name"])).state_disk)
+                )
 
     def perform(self, actions: t.Sequence[Action]) -> None:
         """Carry out the plan. A VM that was stopped for a revert of which nothing has happened is started again."""

@@ -46,7 +46,7 @@ class Live:
         one = "blockdev-snapshot-internal-sync"
         actions = [{"type": one, "data": {"device": node, "name": name}} for node in nodes]
         try:
-            self.jobs.request("frozen" if fsfreeze else "qmp", [("transaction", {"actions": actions})])
+            self.jobs.change("frozen" if fsfreeze else "qmp", [("transaction", {"actions": actions})])
         except MaqetError as error:
             if error.error_code == "invalid_request" and fsfreeze:
                 raise MaqetError(

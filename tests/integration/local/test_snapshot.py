@@ -329,6 +329,8 @@ def test_reasons_of_qemu(name: str, tmp_path: Path) -> None:
         make(
             name, "running", disks=[{"name": "full", "path": str(full)}], policy={"commands": {"snapshot-save": "deny"}}
         )
+        predicted = call(maqet_snapshot, check=True, vm=name, name="x")
+        assert predicted["error_code"] == "policy_denied" and predicted["audit"] == []
         denied = refused(name, "x")
         assert denied["error_code"] == "policy_denied" and denied["changed"] is False
         assert not os.path.exists(layout().vm(name).snapshots) and state_of(name) == "running"

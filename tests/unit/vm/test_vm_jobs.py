@@ -23,6 +23,7 @@ class World:
         self.jobs: dict[str, Message] = {}
         self.error: t.Optional[str] = None
         self.late = False
+        self.judged: list[str] = []
         self.sent: list[tuple[str, Message]] = []
         self._seq = 40
 
@@ -31,6 +32,9 @@ class World:
             assert message["names"] == ["JOB_STATUS_CHANGE"]
             return [{"id": message["id"], "result": {"last_event": self._seq}}]
         (command,) = message["commands"]
+        if message["check"]:
+            self.judged.append(command["execute"])
+            return [{"id": message["id"], "result": {"responses": [], "audit": [], "decisions": [], "events": []}}]
         name, arguments = command["execute"], command["arguments"]
         self.sent.append((name, arguments))
         told: list[t.Union[Message, bytes]] = []
@@ -66,8 +70,8 @@ def world(vm: FakeVm) -> t.Iterator[World]:
         yield found
 
 
-def jobs_of(world: World, seconds: float = PATIENCE) -> Jobs:
-    return Jobs(world.vm.where, "web", Deadline(seconds), "ticket", {"task": "x"}, looking=True)
+def jobs_of(world: World, seconds: float = PATIENCE, looking: bool = False) -> Jobs:
+    return Jobs(world.vm.where, "web", Deadline(seconds), "ticket", {"task": "x"}, looking)
 
 
 def test_a_job(world: World) -> None:
@@ -80,6 +84,13 @@ def test_a_job(world: World) -> None:
     first, second = world.sent[0][1]["job-id"], world.sent[3][1]["job-id"]
     assert first.startswith("maqet-x-") and second.startswith("maqet-x-") and first != second
     assert world.jobs == {} and [record["op"] for record in jobs.audit] == [name for name, _arguments in world.sent]
+
+
+def test_a_look_has_it_only_judged(world: World) -> None:
+    with jobs_of(world, looking=True) as jobs:
+        jobs.run("maqet-x", "snapshot-save", {"tag": "one"})
+        assert jobs.ask("query-jobs") == []
+    assert world.judged == ["snapshot-save"] and [name for name, _arguments in world.sent] == ["query-jobs"]
 
 
 def test_one_that_fails(world: World) -> None:
