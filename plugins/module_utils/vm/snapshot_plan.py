@@ -111,6 +111,10 @@ def _create(wanted: Wanted, now: Situation) -> Action:
         raise invalid_option(
             "fsfreeze", True, "needs a guest that runs, and this one is paused", "Resume the VM, or leave fsfreeze out."
         )
+    if freeze and not effective(now.intent, now.host_arch)["agent"]:
+        raise invalid_option(
+            "fsfreeze", True, "needs the guest's agent, for which the VM has no port", "Give maqet_vm agent: true."
+        )
     detail = {"name": wanted.name, "memory": memory, "disks": disks, "fsfreeze": freeze}
     return Action("create_snapshot", detail=detail)
 

@@ -85,6 +85,7 @@ class Live:
             "job_failed",
             command="snapshot-load",
             reason=reason,
+            changed=True,
         )
 
 
@@ -123,7 +124,7 @@ class Offline:
             try:
                 self._image("apply", name, disk)
             except MaqetError as error:
-                error.details["reverted_disks"] = done
+                error.details.update({"reverted_disks": done, "changed": True} if done else {})
                 raise
             done.append(disk.name)
 

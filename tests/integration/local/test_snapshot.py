@@ -340,26 +340,38 @@ def test_reasons_of_qemu(name: str, tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_a_task_that_is_killed(name: str) -> None:
-    """SIGKILL in the middle of a live snapshot: the job goes on in QEMU, and the next task finds what became of it."""
-    make(name, "running")
-    notes = layout().vm(name).snapshots
+def killed(vm: str, op: str, **options: t.Any) -> None:
+    """A task that gets SIGKILL as soon as it has written down that it begins ``op``."""
+    notes = layout().vm(vm).snapshots
     task = os.fork()
     if task == 0:
-        call(maqet_snapshot, vm=name, name="one", group="g")
+        call(maqet_snapshot, vm=vm, **options)
         os._exit(0)
     while True:
-        with watch.Folder(layout().vm(name).home) as folder:
-            if os.path.exists(notes):
+        with watch.Folder(layout().vm(vm).home) as folder:
+            if ((files.read_json(notes) or {}).get("pending") or {}).get("op") == op:
                 break
             assert wait_readable([folder.fd], 60)
     os.kill(task, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(task, 0)[1]) == -signal.SIGKILL
-    assert files.read_json(notes)["pending"]["op"] == "create"
+    assert files.read_json(notes)["pending"]["op"] == op
+
+
+def test_a_task_that_is_killed(name: str) -> None:
+    """SIGKILL in the middle of live work: the job goes on in QEMU, and the next task finds what became of it."""
+    make(name, "running")
+    notes = layout().vm(name).snapshots
+    killed(name, "create", name="one", group="g")
     found = snap(name, "one", group="g")
     assert names(found) == ["one"] and found["snapshots"][0]["complete"] and found["snapshots"][0]["group"] == "g"
     assert any("broken off" in text for text in found["warnings"]), found["warnings"]
-    assert files.read_json(notes)["pending"] is None
+    killed(name, "revert", name="one", state="reverted")
+    after = snap(name, "one", check=True)
+    assert any("broken off" in text for text in after["warnings"]), after["warnings"]
+    assert snap(name, "one")["snapshots"] == found["snapshots"] and state_of(name) == "running"
+    killed(name, "delete", name="one", state="absent")
+    assert snap(name, "one", state="absent")["snapshots"] == []
+    assert not os.path.exists(notes)
     assert call(maqet_qmp, vm=name, command="query-jobs")["response"] == []
 
 

@@ -57,7 +57,7 @@ def refusal(wanted: Wanted, now: Situation) -> MaqetError:
         (present(), live(), True, "a b", False),
         (present(), live(executes=False), True, "a b", False),
         (present(memory=False), live(), False, "a b", False),
-        (present(fsfreeze=True), live(), False, "a b", True),
+        (present(fsfreeze=True), live(intent={"agent": True}), False, "a b", True),
         (present(fsfreeze=True), vm(), False, "a b", False),
         (present(disks=("b",)), live(), False, "b", False),
         (present(disks=("b", "a"), memory=True), live(), True, "a b", False),
@@ -82,6 +82,7 @@ def test_a_new_one(wanted: Wanted, now: Situation, memory: bool, disks: str, fsf
         (present(memory=True), vm(), "vm_not_running", "has no memory to keep"),
         (present(memory=True, disks=("a",)), live(), "invalid_option", "leaves out b"),
         (present(fsfreeze=True), live(executes=False), "invalid_option", "this one is paused"),
+        (present(fsfreeze=True), live(), "invalid_option", "no port"),
     ],
 )
 def test_what_cannot_be_made(wanted: Wanted, now: Situation, code: str, words: str) -> None:
