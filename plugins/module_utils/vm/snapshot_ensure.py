@@ -33,6 +33,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience
 
 # How long the guest's agent may take to thaw what a killed task may have left frozen, in seconds.
 _THAW = 30.0
+# RunStates in which a guest has stopped that nobody has paused (QEMU QMP reference): after a revert it runs.
+_STUCK = ("guest-panicked", "io-error")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,7 +281,8 @@ class Snapshots:
 
     def _load(self, hand: Live, snapshot: Snapshot, disks: t.Sequence[Disk]) -> None:
         runs, qemu = self._book.now.executes, dataclasses.asdict(self._book.actual.process)
-        self._book.begin("revert", snapshot.name, live=True, resume=runs, qemu=qemu)
+        resume = runs or self._book.actual.run_state in _STUCK
+        self._book.begin("revert", snapshot.name, live=True, resume=resume, qemu=qemu)
         try:
             if runs:
                 hand.jobs.ask("stop")
@@ -293,7 +296,7 @@ class Snapshots:
             elif error.error_code == "job_failed":
                 self._book.end()
             raise
-        if runs:
+        if resume:
             hand.jobs.ask("cont")
 
     # -- a revert that needs the VM stopped

@@ -146,4 +146,7 @@ def room(disk: Disk) -> str:
     """What QEMU does not say of a disk that is full: it calls that an input/output error."""
     status = os.statvfs(os.path.dirname(disk.file.path))
     free = status.f_bavail * status.f_frsize // 1024**2
-    return f" The file system of {disk.file.path}, which takes the memory, has {free} MiB free."
+    return (
+        f" The file system of {disk.file.path}, which takes the memory, has {free} MiB free. With memory: false the "
+        "snapshot is of the disks alone."
+    )

@@ -46,6 +46,7 @@ def vm() -> t.Iterator[str]:
         memory="256",
         accel="tcg",
         agent=True,
+        panic_action="pause",
         disks=TWO,
     )
     yield chosen
@@ -165,6 +166,19 @@ def test_back_to_the_running_guest(vm: str) -> None:
     assert state_of(vm) == "paused", "a guest that was paused stays so"
     call(maqet_qmp, vm=vm, command="cont")
     assert snap(vm, "here", state="absent")["snapshots"] == []
+
+
+def test_back_from_a_panic(vm: str) -> None:
+    """A guest that nobody has paused runs after the revert."""
+    mark(vm, "eins")
+    snap(vm, "here")
+    crash = {"argv": ["/bin/sh", "-c", "echo c >/proc/sysrq-trigger"]}
+    assert "failed" in call(maqet_guest, vm=vm, exec=crash, allow_dangerous=True, timeout=5)
+    call(maqet_vm, name=vm, wait_for=[{"event": "GUEST_PANICKED"}])
+    assert state_of(vm) == "guest-panicked"
+    snap(vm, "here", state="reverted")
+    assert state_of(vm) == "running" and marks(vm) == ("eins", "eins", "eins")
+    snap(vm, "here", state="absent")
 
 
 def test_disks_alone(vm: str) -> None:
@@ -324,7 +338,7 @@ def test_reasons_of_qemu(name: str, tmp_path: Path) -> None:
         assert stuck["error_code"] == "job_failed" and "nvme" in stuck["reason"], stuck
         make(name, "running", disks=[{"name": "full", "path": str(full)}], extra_args=[], **RESTART)
         no_room = refused(name, "x")
-        assert no_room["error_code"] == "job_failed" and "has 0 MiB free" in no_room["msg"], no_room
+        assert no_room["error_code"] == "job_failed" and "has 0 MiB free. With memory: false" in no_room["msg"], no_room
         assert state_of(name) == "running" and not os.path.exists(layout().vm(name).snapshots)
         make(
             name, "running", disks=[{"name": "full", "path": str(full)}], policy={"commands": {"snapshot-save": "deny"}}
