@@ -344,13 +344,14 @@ def test_reasons_of_qemu(name: str, tmp_path: Path) -> None:
             name, "running", disks=[{"name": "full", "path": str(full)}], policy={"commands": {"snapshot-save": "deny"}}
         )
         predicted = call(maqet_snapshot, check=True, vm=name, name="x")
-        assert predicted["error_code"] == "policy_denied" and predicted["audit"] == []
+        assert predicted["error_code"] == "policy_denied"
+        assert {record["op"] for record in predicted["audit"]} == {"query-named-block-nodes"}
         denied = refused(name, "x")
         assert denied["error_code"] == "policy_denied" and denied["changed"] is False
         assert not os.path.exists(layout().vm(name).snapshots) and state_of(name) == "running"
         assert call(maqet_qmp, vm=name, command="query-jobs")["response"] == []
-        call(maqet_vm, name=name, state="stopped", force=True, stop_timeout=0)
     finally:
+        call(maqet_vm, name=name, state="stopped", force=True, stop_timeout=0)
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
