@@ -12,6 +12,7 @@
 ``STATE/vms/NAME/last-start.json``        which QEMU was started last, in which boot of the host
 ``STATE/vms/NAME/last-exit.json``         how the last QEMU of this VM ended
 ``STATE/vms/NAME/runner.env``             what a runner of this VM is started with
+``STATE/vms/NAME/snapshots.json``         what the images cannot say of their snapshots: description, group
 ``STATE/runner/runner-DIGEST.pyz``        the runner, named by its content, never overwritten
 ``STATE/cache/``                          answers that cost time to get: does KVM work?
 ``STATE/venv/``                           Python for the runner, made by the ``hypervisor`` role
@@ -86,6 +87,10 @@ class VmPaths:
     @property
     def runner_env(self) -> str:
         return os.path.join(self.home, "runner.env")
+
+    @property
+    def snapshots(self) -> str:
+        return os.path.join(self.home, "snapshots.json")
 
     @property
     def runner_socket(self) -> str:

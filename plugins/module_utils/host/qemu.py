@@ -199,6 +199,27 @@ def _ignore(_data: bytes) -> None:
     """What qemu-img says on stdout where it is asked for nothing."""
 
 
+def image_snapshots(path: str, fmt: str) -> list[dict[str, t.Any]]:
+    """The snapshots in an image, as QEMU's SnapshotInfo has them (QMP reference); also while a QEMU uses it."""
+    text = run(
+        [find_image_tool(), "info", "--output=json", "-U", image_node(path, fmt, alone=True)], user=_writer(path)
+    )
+    return list(json.loads(text).get("snapshots", ()))
+
+
+def snapshot_image(action: str, name: str, path: str, fmt: str, seconds: float) -> None:
+    """``create``, ``apply`` or ``delete`` the snapshot ``name`` in an image that no QEMU uses.
+
+    qemu-img makes a second one of the same name without a word, so look first.
+    """
+    option = {"create": "-c", "apply": "-a", "delete": "-d"}[action]
+    run(
+        [find_image_tool(), "snapshot", "-q", option, name, image_node(path, fmt, alone=True)],
+        seconds,
+        user=_writer(path),
+    )
+
+
 def _writer(path: str) -> t.Optional[int]:
     """Whose rights suffice for an image that a QEMU may have written, of a VM that has a user of its own.
 

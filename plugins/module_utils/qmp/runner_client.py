@@ -66,6 +66,10 @@ class RunnerClient(Closing):
         """Hang up."""
         self._lines.close()
 
+    def allow(self, seconds: float) -> None:
+        """The rest of the conversation must end within ``seconds`` from now."""
+        self._deadline = self._lines.deadline = Deadline(seconds)
+
     def request(self, op: str, **fields: t.Any) -> dict[str, t.Any]:
         """One operation and its result; MaqetError as the runner reports it. Events on the way are kept."""
         self._id += 1

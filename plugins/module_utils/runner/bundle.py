@@ -45,7 +45,7 @@ SOURCES = (
     "host.schema_cache", "host.status", "host.yaml_reader", "host.yaml_strict",
     "qmp.ending", "qmp.events", "qmp.exits", "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
     "runner.adoption", "runner.agent", "runner.batch", "runner.bounds", "runner.cables", "runner.client",
-    "runner.daemon", "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.guest",
+    "runner.daemon", "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.frozen", "runner.guest",
     "runner.hardware", "runner.keeper", "runner.libraries", "runner.networks", "runner.opened", "runner.premises",
     "runner.remains", "runner.reply", "runner.report", "runner.restarts", "runner.server", "runner.service",
     "runner.session",

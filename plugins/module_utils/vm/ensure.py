@@ -326,7 +326,7 @@ class Ensure:
         self._unit.forget()
         sweep(self.paths, self.actual)
         paths = self.paths
-        notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log)
+        notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log, paths.snapshots)
         for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)

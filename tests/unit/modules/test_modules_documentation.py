@@ -39,6 +39,7 @@ def specification(name: str) -> Options:
 
 def test_there_are_modules() -> None:
     assert {"maqet_vm", "maqet_qmp", "maqet_guest", "maqet_vm_info", "maqet_audit_info"} <= set(MODULES)
+    assert "maqet_snapshot" in MODULES
 
 
 # These are promises: a changed default is a changed module.
@@ -122,6 +123,22 @@ DEFAULTS: dict[str, Options] = {
         "wait_for_agent": False,
         "max_reply": "16M",
         "timeout": 30,
+        "reason": "",
+    },
+    "maqet_snapshot": {
+        "vm": "required",
+        "name": "required",
+        "state": "present",
+        "description": None,
+        "memory": None,
+        "disks": None,
+        "fsfreeze": False,
+        "group": None,
+        "keep": None,
+        "allow_restart": False,
+        "stop_timeout": 60,
+        "force": False,
+        "timeout": 600,
         "reason": "",
     },
     "maqet_vm_info": {"name": None, "timeout": 10},
