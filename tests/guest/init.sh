@@ -86,6 +86,13 @@ start_httpd() {
     httpd -p 80 -h /www    # returns once the port is open
 }
 
+# Opened before the greeting, so that what is typed right after it is kept. The screen shows what is typed.
+read_keyboard() {
+    exec 5</dev/tty1
+    while IFS= read -r line; do say "typed: $line"; done <&5 &
+    exec 5<&-
+}
+
 bring_up() {
     ip link set "$1" up
     if udhcpc -i "$1" -n -q -f -t 5 -T 1 -s /etc/lease.sh >/dev/null 2>&1; then
@@ -104,6 +111,7 @@ nets=${nets# }
 ip link set lo up
 asked noacpi || watch_power_button
 ! asked httpd || start_httpd
+! asked keyboard || read_keyboard
 [ ! -x /lib/agent/qemu-ga ] || start_agent
 list_disks
 say "nets: ${nets:-none}"
