@@ -75,20 +75,10 @@ EXAMPLES = r"""
     vm: web1
   register: shot
 
-- name: Keep what an installer shows when it fails
-  block:
-    - name: Wait for the installer
-      maqet.qemu.maqet_vm:
-        name: web1
-        state: running
-        wait_for:
-          - serial: "installation complete"
-        timeout: 1800
-  rescue:
-    - name: Fetch its screen
-      maqet.qemu.maqet_screenshot:
-        vm: web1
-        dest: "screens/{{ inventory_hostname }}/"
+- name: Fetch it to the controller, as screens/HOST/web1.png, for instance in a rescue section
+  maqet.qemu.maqet_screenshot:
+    vm: web1
+    dest: "screens/{{ inventory_hostname }}/"
 """
 
 RETURN = r"""
