@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - The maqet.qemu authors (@maqet)
 description:
-  - Writes what is on a screen of a virtual machine as a PNG file into its output folder on the host, and on request into
-    a file on the controller too.
+  - Writes what is on a screen of a virtual machine as a PNG file into its output folder on the host, and on request
+    into a file on the controller too.
   - QEMU writes PNG itself since version 7.1. What an older one writes is converted.
   - A machine that is paused has a screen too. One with O(maqet.qemu.maqet_vm#module:display=none) has none.
   - A screen may show what nobody else should read, so the files are readable by their owner only.
@@ -35,8 +35,8 @@ options:
     required: true
   filename:
     description:
-      - Name of the file in the output folder of the virtual machine, without a folder, ending in C(.png). A file of this
-        name is replaced, as a whole and at once.
+      - Name of the file in the output folder of the virtual machine, without a folder, ending in C(.png). A file of
+        this name is replaced, as a whole and at once.
     type: str
     default: screenshot.png
   dest:
@@ -83,7 +83,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file on the host.
+  description: The file on the host. Beside it is what Ansible says of any file, such as its mode and its owner.
   type: str
   returned: success
   sample: /var/lib/maqet/vms/web1/output/screenshot.png

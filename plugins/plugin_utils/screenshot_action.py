@@ -39,7 +39,7 @@ class ScreenshotAction(ContextAction):
         return {**result, "dest": dest}
 
     def _destination(self, given: str) -> str:
-        path = self._loader.path_dwim(given)
+        path = str(self._loader.path_dwim(given))
         if given.endswith("/") or os.path.isdir(path):
             path = os.path.join(path, f"{self._task.args['vm']}.png")
         return os.path.abspath(path)

@@ -3,8 +3,8 @@
 """Which keys type a text: keyboards as the guest believes to have them. Pure functions.
 
 A table has three levels (plain, with Shift, with AltGr), each with the characters that the keys of :data:`_KEYS` type
-in this order, row by row, ``·`` where that is none of ASCII. The tests compare them with QEMU's own keymaps, which are made
-from those of xkeyboard-config.
+in this order, row by row, ``·`` where that is none of ASCII. The tests compare them with QEMU's own keymaps, which are
+made from those of xkeyboard-config.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _DE = (
 _DE_ACCENTS: dict[str, Chord] = {"^": ("grave_accent",), "`": ("shift", "equal")}
 _GB = (
     "`1234567890-= qwertyuiop[] asdfghjkl;'# \\zxcvbnm,./",
-    "·!\"·$%^&*()_+ QWERTYUIOP{} ASDFGHJKL:@~ |ZXCVBNM<>?",
+    '·!"·$%^&*()_+ QWERTYUIOP{} ASDFGHJKL:@~ |ZXCVBNM<>?',
 )
 _TABLES: dict[str, tuple[str, ...]] = {
     "us": (
         "`1234567890-= qwertyuiop[] asdfghjkl;'\\ ·zxcvbnm,./",
-        "~!@#$%^&*()_+ QWERTYUIOP{} ASDFGHJKL:\"| ·ZXCVBNM<>?",
+        '~!@#$%^&*()_+ QWERTYUIOP{} ASDFGHJKL:"| ·ZXCVBNM<>?',
     ),
     "gb": _GB,
     "uk": _GB,
@@ -55,7 +55,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
 LAYOUTS = tuple(_TABLES)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def table(layout: str) -> t.Mapping[str, list[Chord]]:
     """Character to the keys that type it, one combination after another."""
     found = dict(_SPACES)
