@@ -99,6 +99,13 @@ ping_until_answered() {
     say "ping: $1 answers"
 }
 
+# Opened before the greeting, so that what is typed right after it is kept. The screen shows what is typed.
+read_keyboard() {
+    exec 5</dev/tty1
+    while IFS= read -r line; do say "typed: $line"; done <&5 &
+    exec 5<&-
+}
+
 bring_up() {
     ip link set "$1" up
     say "card: $1 mtu=$(cat "/sys/class/net/$1/mtu") queues=$(find "/sys/class/net/$1/queues" -name 'rx-*' | wc -l)"
@@ -123,6 +130,7 @@ nets=${nets# }
 ip link set lo up
 asked noacpi || watch_power_button
 ! asked httpd || start_httpd
+! asked keyboard || read_keyboard
 [ ! -x /lib/agent/qemu-ga ] || start_agent
 list_disks
 say "nets: ${nets:-none}"

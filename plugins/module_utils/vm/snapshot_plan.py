@@ -16,7 +16,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshots import Disk, Snapshot
 
 # What the guest's memory does not depend on. Whatever else differs, QEMU may refuse to load it, or crash the guest.
-_UNSEEN = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout", *OF_SYSTEMD})
+_UNSEEN = frozenset({"labels", "policy", "restart_policy", "shutdown_timeout", "vnc", *OF_SYSTEMD})
+_UNSEEN_OF_DISKS = ("size", "throttle", "cache", "aio", "discard", "detect_zeroes")
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,9 @@ def _demand_same(now: Situation, snapshot: Snapshot) -> None:
 def _seen(intent: t.Mapping[str, t.Any], host_arch: str) -> dict[str, t.Any]:
     """The machine that a guest sees. A disk's size goes back with the disk."""
     whole = {option: value for option, value in effective(intent, host_arch).items() if option not in _UNSEEN}
-    whole["disks"] = [{key: value for key, value in disk.items() if key != "size"} for disk in whole["disks"]]
+    whole["disks"] = [
+        {key: value for key, value in disk.items() if key not in _UNSEEN_OF_DISKS} for disk in whole["disks"]
+    ]
     return whole
 
 
