@@ -13,7 +13,9 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, limits, names, sizes, values
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import disks
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import extra_args
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import firmware, tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import networks
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.shares import shares
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 ACCELERATORS = ("auto", "kvm", "tcg")
@@ -80,11 +82,14 @@ _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "machine": _machine,
     "arch": _one_of(tuple(defaults.MACHINES)),
     "accel": _one_of(ACCELERATORS),
+    "firmware": firmware,
+    "tpm": tpm,
     "kernel": values.absolute_path,
     "initrd": values.absolute_path,
     "cmdline": _cmdline,
     "disks": disks,
     "networks": networks,
+    "shares": shares,
     "serial": _one_of(SERIALS),
     "display": _one_of(DISPLAYS),
     "agent": values.yes_or_no,
@@ -105,7 +110,7 @@ OPTIONS = tuple(_CHECKS)
 # Options without a fixed default: an empty string takes a stored value back.
 _CLEARABLE = (
     *("cpu_model", "machine", "arch", "kernel", "initrd", "cmdline", "panic_action"),
-    *("cpu_quota", "memory_max"),
+    *("cpu_quota", "memory_max", "firmware"),
 )
 
 

@@ -12,6 +12,13 @@ from dataclasses import dataclass, field
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_firmware import (
+    Flash,
+    flash_arguments,
+    machine_suffix,
+    share_arguments,
+    tpm_arguments,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import network_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
@@ -47,7 +54,8 @@ class Place:
     ``agent_fd`` only where there is an agent; ``host_arch`` is what ``platform.machine()`` says;
     ``disks`` are the files by disk name.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
-    ``renamed`` by option (kernel, initrd).
+    ``renamed`` by option (kernel, initrd, shares).
+    ``flash`` is there for UEFI; ``tpm_fd`` where there is a TPM: QEMU's end of the socket to it.
     """
 
     name: str
@@ -61,6 +69,8 @@ class Place:
     host_arch: str
     sandbox: bool = True
     agent_fd: t.Optional[int] = None
+    flash: t.Optional[Flash] = None
+    tpm_fd: t.Optional[int] = None
     disks: t.Mapping[str, DiskFile] = field(default_factory=dict)
     sets: t.Sequence[FdSet] = ()
     sources: t.Mapping[str, Source] = field(default_factory=dict)
@@ -77,6 +87,8 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *_monitor(MONITOR, place.monitor_fd),
         *_monitor(DIRECT, place.direct_fd),
         *_sets(place.sets),
+        *flash_arguments(place.flash),
+        *tpm_arguments(wanted["tpm"], wanted["arch"], place.tpm_fd),
         *_kernel(wanted, place.renamed),
         *_serial(wanted, place),
         *_display(wanted, place),
@@ -84,6 +96,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
         *_agent(wanted, place),
         *_actions(wanted),
+        *share_arguments(wanted["shares"], place.renamed),
         *wanted["extra_args"],
     ]
 
@@ -103,6 +116,7 @@ def _machine(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
     machine = wanted["machine"]
     if machine == "virt" or machine.startswith("virt-"):
         machine += ",gic-version=max"  # QEMU's default, version 2 under tcg, serves 8 processors at most
+    machine += machine_suffix(place.flash)
     arguments = ["-machine", machine, "-accel", place.accel, "-cpu", cpu]
     return arguments + ["-m", f"size={wanted['memory']}M", "-smp", f"cpus={wanted['cpus']}"]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import os
 import typing as t
 import uuid
@@ -92,7 +93,7 @@ class Ensure:
                 "wait_for", str(desired.waits[0]), f"cannot come with state: {desired.state}", "Use state: running"
             )
         if desired.state == "absent":
-            self.work.actions = plan_absent(now, self.owned(), desired.purge)
+            self.work.actions = plan_absent(now, self.owned(), desired.purge, self.state())
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
             raise not_found(self._where, desired.name)
@@ -206,6 +207,7 @@ class Ensure:
             "upgrade_runner": self._upgrade,
             "cancel_restart": lambda _action: sweep(self._paths, self.actual),
             "delete_disk": lambda gone: files.remove(gone.detail["path"]),
+            "delete_state": lambda gone: files.remove(gone.detail["path"]),
             "undefine": self._undefine,
         }[action.kind](action)
 
@@ -305,11 +307,17 @@ class Ensure:
         for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)
+        for name in glob.glob(paths.helper_logs):
+            files.remove(name)
         if self._desired.purge:
             files.remove(self._paths.output)
         for folder in (self._paths.output, self._paths.disks, self._paths.home):
             with contextlib.suppress(OSError):  # not empty: what is in it is the user's
                 os.rmdir(folder)
+
+    def state(self) -> list[str]:
+        """What the guest keeps beside its disks."""
+        return [path for path in (self._paths.nvram, self._paths.tpm) if os.path.lexists(path)]
 
     def owned(self) -> list[str]:
         """The images in the VM's own folder, also of disks that it no longer has; not a file that is only used."""

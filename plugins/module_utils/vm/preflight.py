@@ -10,8 +10,9 @@ import socket
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import check_possible
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, firmware, qemu, tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import readable_file
 
@@ -25,6 +26,7 @@ def check_definition(intent: t.Mapping[str, t.Any], where: Layout, remember: boo
     if intent.get("cpu_model"):
         model = intent["cpu_model"].partition(",")[0]
         _known("cpu_model", model, qemu.cpu_models(binary, wanted["machine"]), f"{binary} -cpu help")
+    _check_firmware(wanted)
     for option in ("kernel", "initrd"):
         if wanted[option]:
             readable_file(option, wanted[option], f"Give the path of a {option} image on this host")
@@ -39,6 +41,20 @@ def check_start(intent: t.Mapping[str, t.Any], running: t.Optional[t.Mapping[str
         if _address(forward) not in own:
             _port_allowed(option, forward["host_port"])
             _port_free(option, forward)
+
+
+def _check_firmware(wanted: t.Mapping[str, t.Any]) -> None:
+    """What UEFI, the TPM and shares need of the host."""
+    check_possible(wanted)
+    if wanted["firmware"]["type"] == "uefi":
+        firmware.find(wanted["firmware"], wanted["arch"], wanted["machine"])
+    if wanted["tpm"] is not None:
+        tpm.find_swtpm()
+    for index, share in enumerate(wanted["shares"]):
+        if not os.path.isdir(share["path"]):
+            raise invalid_option(
+                f"shares[{index}].path", share["path"], "is no folder on this host", "Make it, or give another"
+            )
 
 
 def prove(intent: t.Mapping[str, t.Any], where: Layout) -> None:
