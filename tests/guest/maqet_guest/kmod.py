@@ -33,6 +33,7 @@ WANTED = (
     "af_packet",
     "pvpanic_mmio",
     "pvpanic_pci",
+    "efivarfs",
     "tpm_crb",
     "tpm_tis",
     "9pnet_virtio",
