@@ -478,7 +478,7 @@ vm:
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
     accel: {description: The accelerator in use., type: str, returned: when it runs}
     helpers:
-      description: Processes that serve QEMU, such as C(tpm), and their pids; without a pid, one that has ended too early.
+      description: Processes that serve QEMU, such as C(tpm), and their pids. One that has ended too early has none.
       type: dict
       returned: when it runs
       sample: {"tpm": 4710}

@@ -25,8 +25,8 @@ _PACKAGES = {
     "x86_64": "Debian and Ubuntu: ovmf; Fedora and RHEL: edk2-ovmf; SUSE: qemu-ovmf-x86_64",
     "aarch64": "Debian and Ubuntu: qemu-efi-aarch64; Fedora and RHEL: edk2-aarch64; SUSE: qemu-uefi-aarch64",
 }
-# (code, variables) by architecture and whether Secure Boot is on, the newer ones first: Debian and Ubuntu, Fedora, Arch,
-# SUSE, and what QEMU itself installs.
+# (code, variables) by architecture and whether Secure Boot is on, the newer ones first: Debian and Ubuntu, Fedora,
+# Arch, SUSE, and what QEMU itself installs.
 _KNOWN: dict[tuple[str, bool], tuple[tuple[str, str], ...]] = {
     ("x86_64", False): (
         ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -59,7 +59,7 @@ _KNOWN: dict[tuple[str, bool], tuple[tuple[str, str], ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """One build of UEFI: its code, and the variables with which a VM begins (None: it keeps none), and their formats."""
+    """One build of UEFI: its code, the variables with which a VM begins (None: it keeps none), and their formats."""
 
     code: str
     code_format: str

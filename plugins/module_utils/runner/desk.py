@@ -68,7 +68,9 @@ class Desk:
             if await soon(ended, _MOMENT) or self._told(helper):
                 return
             status = await asyncio.to_thread(helper.status)
-            log.error("the helper %s, pid %d, has ended before QEMU, status %s", helper.kind, helper.process.pid, status)
+            log.error(
+                "the helper %s, pid %d, has ended before QEMU, status %s", helper.kind, helper.process.pid, status
+            )
             data = {"helper": helper.kind, "pid": helper.process.pid, "status": status}
             self.session.take({"event": HELPER_EXITED, "data": data, "timestamp": now()})
 

@@ -44,7 +44,9 @@ class Emulator:
         """``facts``: binary, accel, uid. ``pidfd`` is ours from now on, and so is the ``crew``."""
         self.process = process
         self.pidfd = pidfd
-        self.facts = {"pid": process.pid, "start": process.start, **facts, "helpers": crew.facts}
+        self.facts = {"pid": process.pid, "start": process.start, **facts}
+        if crew.facts:
+            self.facts["helpers"] = crew.facts
         self.crew = crew
         self.popen: t.Optional[subprocess.Popen[bytes]] = None
         self._log = qemu_log

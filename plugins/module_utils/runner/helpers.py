@@ -85,7 +85,11 @@ class Crew:
         return {one.kind: {"pid": one.process.pid, "start": one.process.start} for one in self._helpers}
 
     def start(
-        self, kind: str, argv: t.Sequence[str], passed: tuple[int, ...], rights: t.Optional[t.Mapping[str, t.Any]] = None
+        self,
+        kind: str,
+        argv: t.Sequence[str],
+        passed: tuple[int, ...],
+        rights: t.Optional[t.Mapping[str, t.Any]] = None,
     ) -> None:
         """Start one more, with QEMU's rights if it is given no others."""
         log = self._paths.helper_log(kind)

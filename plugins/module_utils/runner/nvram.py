@@ -25,19 +25,14 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Op
 log = logging.getLogger("maqet.nvram")
 
 
-def flash(
-    wanted: t.Mapping[str, t.Any], paths: VmPaths, opened: Opened, uid: t.Optional[int]
-) -> t.Optional[Flash]:
+def flash(wanted: t.Mapping[str, t.Any], paths: VmPaths, opened: Opened, uid: t.Optional[int]) -> t.Optional[Flash]:
     """What QEMU is to run from, with the variables in place; None for a VM without UEFI."""
     asked = wanted["firmware"]
     if asked["type"] != "uefi":
         return None
     build = prepare(paths, wanted, uid)
-    if uid is None:
-        code = Source(build.code, build.code_format)
-    else:
-        code = opened.code(build.code, build.code_format)
     name = vars_name(build)
+    code = Source(build.code, build.code_format) if uid is None else opened.code(build.code, build.code_format)
     nvram = None if name is None else Source(os.path.join(paths.nvram, name), str(build.template_format))
     return Flash(code, nvram, smm=asked["secure_boot"] and wanted["arch"] == "x86_64")
 

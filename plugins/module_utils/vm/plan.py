@@ -109,9 +109,9 @@ def _to_run_state(state: str, now: Situation, runs: bool) -> list[Action]:
 
 
 def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool, state: t.Sequence[str] = ()) -> list[Action]:
-    """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files; so does the guest's ``state``
+    """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files.
 
-    beside its disks, such as the folders of its UEFI variables and its TPM.
+    So does the ``state`` that the guest keeps beside its disks: the folders of its UEFI variables and of its TPM.
     """
     actions = [Action("stop", RESTART)] if now.runs else []
     actions += [Action("cancel_restart")] if now.waiting else []

@@ -21,7 +21,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import C
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
 
 WANTED = {"version": "2.0", "model": "tpm-crb"}
-# swtpm_ioctls(3): GET_CAPABILITY and INIT, with which the TPM is powered on; each answer begins with a result of 4 bytes.
+# swtpm_ioctls(3): INIT, with which the TPM is powered on; the answer is a result of 4 bytes.
 _INIT = 2
 
 
