@@ -84,19 +84,12 @@ class Crew:
         """For the status: who they are."""
         return {one.kind: {"pid": one.process.pid, "start": one.process.start} for one in self._helpers}
 
-    def start(
-        self,
-        kind: str,
-        argv: t.Sequence[str],
-        passed: tuple[int, ...],
-        rights: t.Optional[t.Mapping[str, t.Any]] = None,
-    ) -> None:
-        """Start one more, with QEMU's rights if it is given no others."""
+    def start(self, kind: str, argv: t.Sequence[str], passed: tuple[int, ...]) -> None:
+        """Start one more; it inherits the descriptors ``passed``."""
         log = self._paths.helper_log(kind)
         files.rotate(log)
         with contextlib.ExitStack() as stack:
-            rights = self._rights if rights is None else rights
-            popen = spawn(argv, locked_log(log, stack), passed, self._paths.output, rights)
+            popen = spawn(argv, locked_log(log, stack), passed, self._paths.output, self._rights)
         pidfd = os.pidfd_open(popen.pid)
         process = processes.of_pid(popen.pid)
         if process is None:
