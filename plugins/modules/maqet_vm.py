@@ -167,6 +167,26 @@ options:
       menu:
         description: Whether the firmware offers a menu.
         type: bool
+  firmware:
+    description:
+      - V(bios), for a new VM on x86_64; V(uefi), for a new VM on aarch64 without O(kernel); or V(uefi-secure), which is
+        UEFI with Secure Boot, on x86_64 only on the machine V(q35). An empty string takes it back.
+      - Or a dictionary of C(type) (V(bios) or V(uefi)), C(secure_boot) (a boolean), C(code) (path of the firmware's
+        code) and C(vars) (path of the variables with which the VM begins).
+      - Without C(code) it is what the host has, by the descriptors in C(/usr/share/qemu/firmware) and
+        C(/etc/qemu/firmware), which come with the packages C(ovmf) or C(edk2-ovmf), and for aarch64
+        C(qemu-efi-aarch64) or C(edk2-aarch64).
+      - With UEFI the VM has variables of its own in the folder C(nvram) of its home. They stay over restarts and new
+        versions of the firmware, go only with O(purge), and begin anew when this option changes.
+    type: raw
+  tpm:
+    description:
+      - Whether the VM has a TPM. V(false) for a new VM. Needs the program C(swtpm) on the host.
+      - Or a dictionary of C(version) (V(2.0), the default, or V(1.2)) and C(model) (V(tpm-crb), the default on x86_64,
+        or V(tpm-tis)).
+      - What the TPM keeps is in the folder C(tpm) of the VM's home, which QEMU's user alone can read. It goes only with
+        O(purge).
+    type: raw
   kernel:
     description:
       - Path of a Linux kernel on the host, to boot directly. The runner opens it, so it may be root's alone.
@@ -473,6 +493,35 @@ options:
             description: Port in the guest.
             type: int
             required: true
+  shares:
+    description:
+      - All folders of the host that the guest may mount, such as by C(mount -t 9p -o trans=virtio,version=9p2000.L TAG
+        /mnt). V([]) takes all away.
+      - As root, QEMU has a user of its own, RV(vm.qemu_uid), with whose rights it reads and writes there. Give it those
+        that it needs, such as by C(setfacl -m u:UID:rwx FOLDER). It needs none to the folders above.
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description: Path of the folder.
+        type: path
+        required: true
+      tag:
+        description: Name by which the guest mounts it. V(share0), V(share1), ... by default.
+        type: str
+      readonly:
+        description: Whether the guest can write there. It can by default.
+        type: bool
+      type:
+        description: How it is shared. V(9p) by default, which QEMU does itself.
+        type: str
+        choices: [9p]
+      security_model:
+        description:
+          - With V(mapped-xattr), the default, owners and modes that the guest sets are kept in extended attributes, and
+            on the host all belongs to QEMU's user. With V(none) they are set on the host as far as QEMU's user may.
+        type: str
+        choices: [mapped-xattr, none]
   serial:
     description:
       - V(file) writes the first serial port to C(serial.log) in the VM's folder, which is the default; V(none) has no
@@ -695,8 +744,8 @@ options:
     default: false
   purge:
     description:
-      - With O(state=absent), also delete the images in the VM's own folder, and its output folder. Other files are
-        never deleted, nor is the audit log.
+      - With O(state=absent), also delete the images in the VM's own folder, its UEFI variables, what its TPM keeps, and
+        its output folder. Other files are never deleted, nor is the audit log.
     type: bool
     default: false
 seealso:
@@ -722,6 +771,20 @@ EXAMPLES = r"""
           - host_port: 2222
             guest_port: 22
 
+- name: UEFI with Secure Boot and a TPM, as Windows 11 wants it
+  maqet.qemu.maqet_vm:
+    name: win11
+    firmware: uefi-secure
+    tpm: true
+
+- name: A folder of the host in the guest
+  maqet.qemu.maqet_vm:
+    name: web1
+    shares:
+      - path: /srv/www
+        tag: www
+        readonly: true
+
 - name: An imported disk that is verified, a fast one for data, and an installation medium to boot first
   maqet.qemu.maqet_vm:
     name: legacy
@@ -744,6 +807,7 @@ EXAMPLES = r"""
         type: cdrom
         path: /srv/iso/rescue.iso
         bootindex: 1
+
 - name: On the bridge of the host, and by a cable to its database
   maqet.qemu.maqet_vm:
     name: web1
@@ -889,6 +953,11 @@ vm:
     qemu_version: {description: Version of the running QEMU., type: str, returned: when it runs}
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
     accel: {description: The accelerator in use., type: str, returned: when it runs}
+    helpers:
+      description: Processes that serve QEMU, such as C(tpm), and their pids. One that has ended too early has none.
+      type: dict
+      returned: when it runs
+      sample: {"tpm": 4710}
     uptime: {description: Seconds since QEMU started., type: float, returned: when it runs}
     sockets: {description: 'Sockets of the runner, of the monitor for direct mode, and where there are such of the
       serial port and of VNC.', type: dict, returned: always}
@@ -922,7 +991,7 @@ stop_steps:
   returned: when the VM was stopped
   sample: [system_powerdown]
 kept:
-  description: Disk images that O(state=absent) left on the host for want of O(purge).
+  description: Disk images, UEFI variables and TPM state that O(state=absent) left on the host for want of O(purge).
   type: list
   elements: str
   returned: when there are any
@@ -1043,6 +1112,13 @@ _DEVICE = {
     "id": {"type": "str"},
     "properties": {"type": "dict"},
 }
+_SHARE = {
+    "path": {"type": "path", "required": True},
+    "tag": {"type": "str"},
+    "readonly": {"type": "bool"},
+    "type": {"type": "str", "choices": ["9p"]},
+    "security_model": {"type": "str", "choices": ["mapped-xattr", "none"]},
+}
 SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
     "state": {
@@ -1066,11 +1142,14 @@ SPEC: dict[str, t.Any] = {
     "smbios": {"type": "dict", "options": _SMBIOS},
     "clock": {"type": "dict", "options": _CLOCK},
     "boot": {"type": "dict", "options": _BOOT},
+    "firmware": {"type": "raw"},
+    "tpm": {"type": "raw"},
     "kernel": {"type": "path"},
     "initrd": {"type": "path"},
     "cmdline": {"type": "str"},
     "disks": {"type": "list", "elements": "dict", "options": _DISK},
     "networks": {"type": "list", "elements": "dict", "options": _NETWORK},
+    "shares": {"type": "list", "elements": "dict", "options": _SHARE},
     "serial": {"type": "str", "choices": ["file", "socket", "none"]},
     "display": {"type": "str", "choices": ["none", "headless", "vnc"]},
     "vnc": {"type": "dict", "options": _VNC},

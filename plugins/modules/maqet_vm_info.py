@@ -100,6 +100,11 @@ vms:
     qemu_version: {description: Version of the running QEMU., type: str, returned: when it runs}
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
     accel: {description: The accelerator in use., type: str, returned: when it runs}
+    helpers:
+      description: Processes that serve QEMU, such as C(tpm), and their pids. One that has ended too early has none.
+      type: dict
+      returned: when it runs
+      sample: {"tpm": 4710}
     uptime: {description: Seconds since QEMU started., type: float, returned: when it runs}
     sockets: {description: 'Sockets of the runner, of the monitor for direct mode, and where there are such of the
       serial port and of VNC.', type: dict, returned: always}

@@ -122,6 +122,40 @@ bring_up() {
     fi
 }
 
+# The firmware, whether Secure Boot is on, and a variable that is set at the first start and shown from then on.
+show_firmware() {
+    say "tpm: $(cat /sys/class/tpm/tpm0/tpm_version_major 2>/dev/null || echo none)"
+    if [ ! -d /sys/firmware/efi ]; then
+        say "firmware: bios"
+        return
+    fi
+    vars=/sys/firmware/efi/efivars
+    mount -t efivarfs efivarfs "$vars"
+    secure=$(tail -c 1 "$vars"/SecureBoot-* 2>/dev/null | od -An -tu1 | tr -d ' ')
+    say "firmware: uefi, secure boot: ${secure:-unknown}"
+    mine=$vars/Maqet-6d617165-7400-4d61-8165-740000000001
+    if [ -e "$mine" ]; then
+        say "variable: $(tail -c +5 "$mine")"
+    else   # four bytes of attributes: it stays, and can be seen before and after the start of a system
+        printf '\007\000\000\000kept' >"$mine" && say "variable: set"
+    fi
+}
+
+# What is in the file "hello" of a shared folder, and whether another file can be written beside it.
+show_share() {
+    mkdir -p "/mnt/$1"
+    if ! mount -t 9p -o trans=virtio,version=9p2000.L "$1" "/mnt/$1"; then
+        say "share $1: cannot be mounted"
+        return
+    fi
+    say "share $1: $(cat "/mnt/$1/hello")"
+    if echo "from the guest" >"/mnt/$1/answer"; then
+        say "share $1: written"
+    else
+        say "share $1: not written"
+    fi
+}
+
 nets=
 for net in /sys/class/net/*; do
     [ "${net##*/}" = lo ] || nets="$nets ${net##*/}"
@@ -133,10 +167,14 @@ asked noacpi || watch_power_button
 ! asked keyboard || read_keyboard
 [ ! -x /lib/agent/qemu-ga ] || start_agent
 list_disks
+! asked firmware || show_firmware
 say "nets: ${nets:-none}"
 set -f   # a word of the command line is never a pattern
 for word in $cmdline; do
-    case "$word" in maqet.hello=*) say "hello: ${word#maqet.hello=}" ;; esac
+    case "$word" in
+        maqet.hello=*) say "hello: ${word#maqet.hello=}" ;;
+        maqet.share=*) show_share "${word#maqet.share=}" ;;
+    esac
 done
 say "guest ready: Linux $version"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import effective_firmware, effective_tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import LOOPBACK
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
@@ -39,11 +40,14 @@ DEFAULTS: dict[str, t.Any] = {
     "smbios": {},
     "clock": {},
     "boot": {},
+    "firmware": None,
+    "tpm": None,
     "kernel": None,
     "initrd": None,
     "cmdline": None,
     "disks": [],
     "networks": [],
+    "shares": [],
     "serial": "file",
     "display": "none",
     "vnc": {},
@@ -78,6 +82,7 @@ NETWORK_TYPE_DEFAULTS: dict[str, dict[str, t.Any]] = {
     "tap": {"queues": 1},
     "macvtap": {"queues": 1, "mode": "bridge"},
 }
+SHARE_DEFAULTS: dict[str, t.Any] = {"type": "9p", "readonly": False, "security_model": "mapped-xattr"}
 FORWARD_DEFAULTS: dict[str, t.Any] = {"protocol": "tcp", "host_address": LOOPBACK}
 
 
@@ -91,6 +96,9 @@ def effective(intent: t.Mapping[str, t.Any], host_arch: str) -> dict[str, t.Any]
     result["machine"] = intent.get("machine") or MACHINES[result["arch"]]
     result["disks"] = [_disk(disk) for disk in result["disks"]]
     result["networks"] = [_network(network) for network in result["networks"]]
+    result["shares"] = [{**SHARE_DEFAULTS, **share} for share in result["shares"]]
+    result["firmware"] = effective_firmware(result["firmware"], result["arch"], result["kernel"])
+    result["tpm"] = effective_tpm(result["tpm"], result["arch"])
     for key, default in DEFAULTS.items():
         if isinstance(default, (list, dict)):
             result[key] = type(default)(result[key])  # nobody shall change the default itself

@@ -26,8 +26,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition import devic
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import check_kernel_first
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import disks
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import extra_args
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import firmware, tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.host_devices import host_devices
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import networks
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.shares import shares
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 ACCELERATORS = ("auto", "kvm", "tcg")
@@ -97,11 +99,14 @@ _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "smbios": board.smbios,
     "clock": board.clock,
     "boot": boot.boot,
+    "firmware": firmware,
+    "tpm": tpm,
     "kernel": values.absolute_path,
     "initrd": values.absolute_path,
     "cmdline": _cmdline,
     "disks": disks,
     "networks": networks,
+    "shares": shares,
     "serial": _one_of(console.SERIALS),
     "display": _one_of(console.DISPLAYS),
     "vnc": console.vnc,
@@ -128,7 +133,7 @@ OPTIONS = tuple(_CHECKS)
 # Options without a fixed default: an empty string takes a stored value back.
 _CLEARABLE = (
     *("cpu_model", "machine", "arch", "kernel", "initrd", "cmdline", "panic_action"),
-    *("cpu_quota", "memory_max"),
+    *("cpu_quota", "memory_max", "firmware"),
     *("hugepages", "balloon_target", "cpus_max", "uuid", "video"),
 )
 # What is decided once for a VM and stored beside its intent.

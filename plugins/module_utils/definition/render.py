@@ -27,6 +27,13 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_conso
 )
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import USB, added_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_firmware import (
+    Flash,
+    flash_arguments,
+    machine_suffix,
+    share_arguments,
+    tpm_arguments,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import End, network_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import Ports
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
@@ -62,7 +69,8 @@ class Place:
     ``disks`` are the files by disk name.
     ``vnc_password`` is a file that holds it; ``host_nodes`` what QEMU calls the nodes of USB devices, by their place.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
-    ``renamed`` by option (kernel, initrd). ``ends`` is what is ready for each network, in the order of the list.
+    ``renamed`` by option (kernel, initrd, shares). ``ends`` is what is ready for each network, in their order.
+    ``flash`` is there for UEFI; ``tpm_fd`` where there is a TPM: QEMU's end of the socket to it.
     """
 
     name: str
@@ -79,6 +87,8 @@ class Place:
     serial_fd: t.Optional[int] = None
     vnc_password: t.Optional[str] = None
     host_nodes: t.Mapping[int, str] = field(default_factory=dict)
+    flash: t.Optional[Flash] = None
+    tpm_fd: t.Optional[int] = None
     disks: t.Mapping[str, DiskFile] = field(default_factory=dict)
     sets: t.Sequence[FdSet] = ()
     sources: t.Mapping[str, Source] = field(default_factory=dict)
@@ -106,6 +116,8 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *_monitor(MONITOR, place.monitor_fd),
         *_monitor(DIRECT, place.direct_fd),
         *_sets(place.sets),
+        *flash_arguments(place.flash),
+        *tpm_arguments(wanted["tpm"], wanted["arch"], place.tpm_fd),
         *_kernel(wanted, place.renamed),
         *_serial(wanted, place),
         *_display(wanted, place),
@@ -113,6 +125,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *plugged,
         *_agent(wanted, place),
         *_actions(wanted),
+        *share_arguments(wanted["shares"], place.renamed),
         # Behind everything else that has a PCI address, so that nothing else's moves.
         *added,
         *wanted["extra_args"],
@@ -136,6 +149,7 @@ def _machine(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
     memory = backend(wanted)
     if memory:
         machine += f",memory-backend={MEMORY}"
+    machine += machine_suffix(place.flash)
     arguments = [*memory, "-machine", machine, "-accel", place.accel, "-cpu", model]
     return arguments + ["-m", f"size={wanted['memory']}M", "-smp", smp]
 

@@ -6,6 +6,9 @@
 ``STATE/vms/NAME/definition.json``        what the user wants, see ``definition/stored.py``
 ``STATE/vms/NAME/disks/``                 images that we created; the only ones ``purge`` deletes
 ``STATE/vms/NAME/output/``                files that QEMU may write at a caller's wish; QEMU's folder
+``STATE/vms/NAME/nvram/``                 UEFI variables, and which firmware they belong to
+``STATE/vms/NAME/tpm/``                   what the TPM keeps
+``STATE/vms/NAME/helper-KIND.log``        what a helper of QEMU said since the last start, such as that of the TPM
 ``STATE/vms/NAME/serial.log``             first serial port since the last start (``.1``: before that)
 ``STATE/vms/NAME/qemu.log``               what QEMU said on stdout and stderr since the last start
 ``STATE/vms/NAME/disks.log``              what was done to images, and how far it is
@@ -32,6 +35,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import os
 
@@ -67,6 +71,26 @@ class VmPaths:
     @property
     def output(self) -> str:
         return os.path.join(self.home, "output")
+
+    @property
+    def nvram(self) -> str:
+        return os.path.join(self.home, "nvram")
+
+    @property
+    def nvram_origin(self) -> str:
+        return os.path.join(self.nvram, "origin.json")
+
+    @property
+    def tpm(self) -> str:
+        return os.path.join(self.home, "tpm")
+
+    def helper_log(self, kind: str) -> str:
+        return os.path.join(self.home, f"helper-{kind}.log")
+
+    @property
+    def helper_logs(self) -> str:
+        """A pattern (glob) for the logs of all helpers, those of former starts too."""
+        return os.path.join(glob.escape(self.home), "helper-*.log*")
 
     @property
     def serial_log(self) -> str:

@@ -42,13 +42,14 @@ class ImageInfo:
     parts: tuple[str, ...] = ()
 
 
-def _find(name: str) -> t.Optional[str]:
+def find_program(name: str) -> t.Optional[str]:
+    """The path of a program, also where the PATH of a module is too short for it; None if it is not installed."""
     return shutil.which(name, path=os.environ.get("PATH", os.defpath) + os.pathsep + _SEARCH)
 
 
 def find_binary(arch: str) -> str:
     """The path of the emulator for ``arch``, or ``qemu_not_found`` with the remedy."""
-    found = _find(f"qemu-system-{arch}") or (_find("qemu-kvm") if arch == os.uname().machine else None)
+    found = find_program(f"qemu-system-{arch}") or (find_program("qemu-kvm") if arch == os.uname().machine else None)
     if found is None:
         raise MaqetError(
             f"arch: {arch!r} needs qemu-system-{arch}, which is not installed on this host. {_REMEDY}",
@@ -61,7 +62,7 @@ def find_binary(arch: str) -> str:
 
 def find_image_tool() -> str:
     """The path of ``qemu-img``, or ``qemu_not_found`` with the remedy."""
-    found = _find("qemu-img")
+    found = find_program("qemu-img")
     if found is None:
         raise MaqetError(f"qemu-img is not installed on this host. {_REMEDY}", "qemu_not_found", option="disks")
     return found

@@ -27,10 +27,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 _PREFIX = "ansible_collections.maqet.qemu.plugins.module_utils."
 # Everything that runner.daemon reaches; a test compares this list with its imports.
 SOURCES = (
-    "definition.defaults", "definition.names", "definition.network_types", "definition.networks", "definition.render",
-    "definition.render_board", "definition.render_console", "definition.render_devices", "definition.render_disks",
-    "definition.render_networks", "definition.render_ports", "definition.sizes", "definition.spelling",
-    "definition.stored", "definition.values",
+    "definition.defaults", "definition.firmware", "definition.names", "definition.network_types",
+    "definition.networks", "definition.render", "definition.render_board", "definition.render_console",
+    "definition.render_devices", "definition.render_disks", "definition.render_firmware", "definition.render_networks",
+    "definition.render_ports", "definition.sizes", "definition.spelling", "definition.stored", "definition.values",
     "errors",
     "guard.addresses", "guard.agent", "guard.agent_commands", "guard.caller", "guard.canonical", "guard.case",
     "guard.chain", "guard.commands", "guard.conditions", "guard.devices", "guard.entry", "guard.gate", "guard.hmp",
@@ -40,15 +40,16 @@ SOURCES = (
     "guard.redact", "guard.redact_rules", "guard.redact_words", "guard.roles", "guard.rules", "guard.rules_block",
     "guard.rules_files", "guard.rules_flags", "guard.rules_net", "guard.rules_values", "guard.schema", "guard.scope",
     "guard.segments", "guard.sweep", "guard.verdict", "guard.walk", "guard.witness",
-    "host.accel", "host.chain", "host.commands", "host.emulators", "host.files", "host.hardware", "host.hostkey",
-    "host.identity", "host.links", "host.locks", "host.netlink", "host.paths", "host.processes", "host.qemu",
-    "host.schema_cache", "host.status", "host.yaml_reader", "host.yaml_strict",
+    "host.accel", "host.chain", "host.commands", "host.emulators", "host.files", "host.firmware", "host.hardware",
+    "host.helpers", "host.hostkey", "host.identity", "host.links", "host.locks", "host.netlink", "host.paths",
+    "host.processes", "host.qemu", "host.schema_cache", "host.status", "host.tpm", "host.yaml_reader",
+    "host.yaml_strict",
     "qmp.ending", "qmp.events", "qmp.exits", "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
     "runner.adoption", "runner.agent", "runner.batch", "runner.bounds", "runner.cables", "runner.client",
     "runner.daemon", "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.frozen", "runner.guest",
-    "runner.hardware", "runner.keeper", "runner.libraries", "runner.networks", "runner.opened", "runner.premises",
-    "runner.remains", "runner.reply", "runner.report", "runner.restarts", "runner.server", "runner.service",
-    "runner.session",
+    "runner.hardware", "runner.helpers", "runner.keeper", "runner.libraries", "runner.networks", "runner.nvram",
+    "runner.opened", "runner.premises", "runner.remains", "runner.reply", "runner.report", "runner.restarts",
+    "runner.server", "runner.service", "runner.session", "runner.spawn", "runner.tpm",
 )  # fmt: skip
 _MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.

@@ -28,14 +28,18 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import DEAD
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import EVENT as HELPER_EXITED
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Helper
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session, now
 
 log = logging.getLogger("maqet.desk")
 
 # How long QEMU may take for a command of our own, in seconds.
 _OWN = 10.0
+# A helper ends a moment before its QEMU, whose sockets close first.
+_MOMENT = 2.0
 
 
 @dataclasses.dataclass
@@ -48,11 +52,39 @@ class Desk:
     service: Service
     server: Server
     facts: t.Mapping[str, t.Any]
+    _telling: set[asyncio.Future[None]] = dataclasses.field(default_factory=set)
 
     async def close(self, leaving: bool = False) -> None:
         """Answer what is open, and hang up on both sides. With ``leaving`` clients are told that QEMU goes on."""
+        for task in self._telling:
+            task.cancel()
         await self.server.close(leaving)
         await self.session.close()
+
+    def helper_gone(self, ended: asyncio.Event) -> t.Callable[[Helper], None]:
+        """What to do when a helper is gone: tell of it, unless it went because QEMU has ``ended``."""
+
+        async def tell(helper: Helper) -> None:
+            if await soon(ended, _MOMENT) or self._told(helper):
+                return
+            status = await asyncio.to_thread(helper.status)
+            log.error(
+                "the helper %s, pid %d, has ended before QEMU, status %s", helper.kind, helper.process.pid, status
+            )
+            data = {"helper": helper.kind, "pid": helper.process.pid, "status": status}
+            self.session.take({"event": HELPER_EXITED, "data": data, "timestamp": now()})
+
+        def begin(helper: Helper) -> None:
+            task = asyncio.ensure_future(tell(helper))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+        return begin
+
+    def _told(self, helper: Helper) -> bool:
+        """Whether the runner before us has said so already."""
+        events = (event for event in self.session.events(0) if event.get("event") == HELPER_EXITED)
+        return any(event.get("data", {}).get("pid") == helper.process.pid for event in events)
 
     async def send(self, command: str, reason: str, arguments: t.Optional[t.Mapping[str, t.Any]] = None) -> bool:
         """A command of the runner's own, guarded and recorded like any other; whether QEMU has taken it.

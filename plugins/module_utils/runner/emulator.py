@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import socket
 import subprocess
@@ -19,13 +18,16 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_firmware import SHARED
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, locks, processes, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.runner import hardware, networks, premises
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import hardware, networks, nvram, premises, tpm
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Crew
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.spawn import locked_log, spawn
 
 
 class Emulator:
@@ -35,11 +37,16 @@ class Emulator:
     QEMU :meth:`exit_status` knows what the kernel is willing to say.
     """
 
-    def __init__(self, process: processes.Process, pidfd: int, facts: t.Mapping[str, t.Any], qemu_log: str) -> None:
-        """``facts``: binary, accel, uid. ``pidfd`` is ours from now on."""
+    def __init__(
+        self, process: processes.Process, pidfd: int, facts: t.Mapping[str, t.Any], qemu_log: str, crew: Crew
+    ) -> None:
+        """``facts``: binary, accel, uid. ``pidfd`` is ours from now on, and so is the ``crew``."""
         self.process = process
         self.pidfd = pidfd
         self.facts = {"pid": process.pid, "start": process.start, **facts}
+        if crew.facts:
+            self.facts["helpers"] = crew.facts
+        self.crew = crew
         self.popen: t.Optional[subprocess.Popen[bytes]] = None
         self._log = qemu_log
 
@@ -60,25 +67,27 @@ class Emulator:
         return files.tail(self._log, 5)
 
     def close(self) -> None:
-        """Let go of a QEMU that has ended."""
+        """Let go of a QEMU that has ended, and see its helpers gone."""
+        self.crew.end()
         os.close(self.pidfd)
 
 
-def _of(popen: subprocess.Popen[bytes], facts: t.Mapping[str, t.Any], paths: VmPaths) -> Emulator:
+def _of(popen: subprocess.Popen[bytes], facts: t.Mapping[str, t.Any], paths: VmPaths, crew: Crew) -> Emulator:
     """The QEMU that we have just started; what it said if it is gone already."""
     pidfd = os.pidfd_open(popen.pid)
     process = processes.of_pid(popen.pid)
     if process is None:
         os.close(pidfd)
-        raise failure(popen.wait(), paths)
-    found = Emulator(process, pidfd, facts, paths.qemu_log)
+        raise failure(popen.wait(), paths, crew)
+    found = Emulator(process, pidfd, facts, paths.qemu_log, crew)
     found.popen = popen
     return found
 
 
-def failure(status: t.Optional[int], paths: VmPaths) -> MaqetError:
-    """Why QEMU did not come up, in its own last words."""
-    words = files.tail(paths.qemu_log)
+def failure(status: t.Optional[int], paths: VmPaths, crew: Crew) -> MaqetError:
+    """Why QEMU did not come up, in its own last words and those of helpers that have failed; these are ended."""
+    words = " ".join(filter(None, (files.tail(paths.qemu_log), crew.last_words())))
+    crew.end(0.0)
     how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
     return MaqetError(
         f"QEMU {how} before it was ready. Its last words: {words or '(none)'} Check the options that they name.",
@@ -111,6 +120,9 @@ def start(definition: Definition, where: Layout) -> Emulator:
         opened = Opened(stack)
         agent = stack.enter_context(_listen(paths.agent_socket)) if wanted["agent"] else None
         serial = stack.enter_context(_listen(paths.serial_socket)) if wanted["serial"] == "socket" else None
+        rights = {} if uid is None else _rights(uid, accelerator, paths.output)
+        crew = stack.enter_context(Crew(paths, rights))
+        tpm_fd = tpm.start(wanted["tpm"], paths, crew, opened, uid)
         place = Place(
             name=definition.name,
             uuid=definition.uuid,
@@ -130,17 +142,16 @@ def start(definition: Definition, where: Layout) -> Emulator:
             vnc_password=_vnc_password(wanted, opened),
             host_nodes=hardware.usb_nodes(wanted["host_devices"], opened),
             ends=networks.ends(wanted["networks"], definition, where, opened, uid, accelerator),
+            flash=nvram.flash(wanted, paths, opened, uid),
+            tpm_fd=tpm_fd,
         )
-        log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        stack.callback(os.close, log_fd)
-        fcntl.flock(log_fd, fcntl.LOCK_EX)
+        log_fd = locked_log(paths.qemu_log, stack)
         sockets = (listening.fileno() for listening in (monitor, direct, agent, serial) if listening)
         passed = (*sockets, *opened.inherited)
-        rights = {} if uid is None else _rights(uid, accelerator, paths.output)
         with hardware.given(wanted, uid):
-            popen = _spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
+            popen = spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
     facts = {"binary": binary, "accel": accelerator, "uid": os.geteuid() if uid is None else uid}
-    return _of(popen, facts, paths)
+    return _of(popen, facts, paths, crew)
 
 
 def _sources(
@@ -168,7 +179,9 @@ def _sources(
 
 
 def _renamed(wanted: t.Mapping[str, t.Any], opened: Opened) -> dict[str, str]:
-    return {key: opened.readable(key, wanted[key]) for key in ("kernel", "initrd") if wanted[key]}
+    renamed = {key: opened.readable(key, wanted[key]) for key in ("kernel", "initrd") if wanted[key]}
+    shares = {SHARED.format(share["tag"]): share["path"] for share in wanted["shares"]}
+    return {**renamed, **{key: opened.folder(key, path) for key, path in shares.items()}}
 
 
 def _vnc_password(wanted: t.Mapping[str, t.Any], opened: Opened) -> t.Optional[str]:
@@ -182,25 +195,6 @@ def _rights(uid: int, accelerator: str, folder: str) -> dict[str, t.Any]:
     groups = (accel.kvm_groups() or []) if accelerator == "kvm" else []
     environment = {key: value for key, value in plain_environment().items() if key in ("PATH", "LANG")}
     return {"user": uid, "group": uid, "extra_groups": groups, "env": {**environment, "HOME": folder}}
-
-
-def _spawn(
-    argv: t.Sequence[str], log_fd: int, passed: tuple[int, ...], folder: str, rights: dict[str, t.Any]
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(  # pylint: disable=ansible-bad-function  # the runner is no module
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log_fd,
-            stderr=log_fd,
-            pass_fds=passed,
-            cwd=folder,
-            start_new_session=True,
-            **{"env": plain_environment(), **rights},
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        whom = f" as uid {rights['user']}" if "user" in rights else ""
-        raise MaqetError(f"{argv[0]} could not be started{whom}: {error}.", "qemu_failed") from None
 
 
 def _listen(path: str) -> socket.socket:

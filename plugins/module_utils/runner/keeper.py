@@ -154,6 +154,7 @@ class Keeper:
             desk = await self._open(definition, qemu, session)
         except BaseException:
             qemu.process.kill()  # nobody has been told of it, and its guest has not run
+            qemu.crew.end()
             await session.close()
             raise
         self.lives = True
@@ -192,14 +193,14 @@ class Keeper:
             # The connection breaks a moment before the process is gone; a QEMU that talks nonsense must be ended.
             if not await soon(ended, 5):
                 raise MaqetError(f"QEMU's monitor did not come up: {error}", "qemu_failed")
-        raise emulator.failure(qemu.exit_status(), self._paths)
+        raise emulator.failure(qemu.exit_status(), self._paths, qemu.crew)
 
     # --- while it lives ---
 
     async def _attend(self, desk: Desk) -> str:
         """Wait for what ends our care: ``ended`` (QEMU has), ``left`` (we were asked to) or ``lost`` (its monitor)."""
         told = t.cast(asyncio.Event, self._wishes.told)
-        with watched(desk.emulator) as ended:
+        with watched(desk.emulator) as ended, desk.emulator.crew.watched(desk.helper_gone(ended)):
             await first(ended.wait(), told.wait(), desk.session.broken())
             if self._wishes.power_off and not ended.is_set():
                 await self._power_off(desk, ended)

@@ -9,6 +9,7 @@ import fcntl
 import io
 import os
 import shutil
+import socket
 import stat
 import typing as t
 
@@ -44,6 +45,19 @@ class Opened:
             fds = [_image(option, path, os.O_RDWR), os.dup(fds[0])]
         device = stat.S_ISBLK(os.fstat(fds[0]).st_mode)
         return Source(self._set(fds, f"disk-{name}"), driver, device)
+
+    def code(self, path: str, driver: str) -> Source:
+        """Firmware, which QEMU reads."""
+        return Source(self._set([_image("firmware", path, os.O_RDONLY)], "firmware"), driver)
+
+    def folder(self, option: str, path: str) -> str:
+        """A folder that QEMU opens by name; the name, which spares it the folders on the way, see :meth:`readable`."""
+        try:
+            fd = self._keep(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            raise invalid_option(option, path, f"cannot be opened: {error.strerror}", _MISSING) from None
+        self.inherited.append(fd)
+        return f"/proc/self/fd/{fd}"
 
     def base(self, name: str, link: Link) -> Source:
         """An image below a disk's, which QEMU reads."""
@@ -84,6 +98,14 @@ class Opened:
         """Descriptors that QEMU knows by their numbers."""
         self.inherited += [self._keep(fd) for fd in fds]
         return tuple(map(str, fds))
+
+    def pair(self) -> tuple[int, int]:
+        """Two ends of a stream: QEMU's, which it inherits, and that of a helper, which has to be told of it."""
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        for end in ends:
+            self._stack.enter_context(end)
+        self.inherited.append(ends[0].fileno())
+        return ends[0].fileno(), ends[1].fileno()
 
     def _set(self, fds: list[int], opaque: str) -> str:
         self._last_set += 1

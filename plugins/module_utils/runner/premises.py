@@ -48,6 +48,27 @@ def is_own(file: DiskFile, paths: VmPaths) -> bool:
     return file.owned and os.path.dirname(file.path) == paths.disks
 
 
+def variables(paths: VmPaths, name: str, uid: int) -> None:
+    """The file ``name`` of UEFI variables. Its folder stays root's, so that nobody can put another file there."""
+    folder = os.open(paths.nvram, _FOLDER)
+    try:
+        give(folder, 0, uid, 0o710)
+        _image(folder, name, uid, os.path.join(paths.nvram, name))
+    finally:
+        os.close(folder)
+
+
+def own_folder(paths: VmPaths, path: str, uid: t.Optional[int]) -> None:
+    """A folder in the VM's home that is all QEMU's."""
+    files.make_folder(path)
+    if uid is not None:
+        home = os.open(paths.home, _FOLDER)
+        try:
+            _folder(home, os.path.basename(path), [], uid, paths)
+        finally:
+            os.close(home)
+
+
 def display(paths: VmPaths, uid: t.Optional[int]) -> None:
     """The folder for a socket that QEMU makes itself."""
     folder = os.path.dirname(paths.vnc_socket)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import os
 import typing as t
 import uuid
@@ -96,7 +97,7 @@ class Ensure:
         if desired.state == "absent":
             if desired.purge:
                 neighbours.check_unneeded(self.owned(), self.paths)
-            self.work.actions = plan_absent(now, self.owned(), desired.purge)
+            self.work.actions = plan_absent(now, self.owned(), desired.purge, self.state())
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
             raise not_found(self._where, desired.name)
@@ -219,6 +220,7 @@ class Ensure:
             "upgrade_runner": self._upgrade,
             "cancel_restart": lambda _action: sweep(self.paths, self.actual),
             "delete_disk": lambda gone: files.remove(gone.detail["path"]),
+            "delete_state": lambda gone: files.remove(gone.detail["path"]),
             "undefine": self._undefine,
         }[action.kind](action)
 
@@ -330,11 +332,17 @@ class Ensure:
         for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)
+        for name in glob.glob(paths.helper_logs):
+            files.remove(name)
         if self._desired.purge:
             files.remove(self.paths.output)
         for folder in (self.paths.output, self.paths.disks, self.paths.home):
             with contextlib.suppress(OSError):  # not empty: what is in it is the user's
                 os.rmdir(folder)
+
+    def state(self) -> list[str]:
+        """What the guest keeps beside its disks."""
+        return [path for path in (self.paths.nvram, self.paths.tpm) if os.path.lexists(path)]
 
     def owned(self) -> list[str]:
         """The images in the VM's own folder, also of disks that it no longer has; not a file that is only used."""

@@ -39,6 +39,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "qemu_version": qemu.get("version"),
         "qemu_binary": qemu.get("binary"),
         "accel": qemu.get("accel"),
+        "helpers": {kind: _pid(entry) for kind, entry in qemu.get("helpers", {}).items()} if runs else {},
         "uptime": round(age(actual.qemu), 1) if actual.qemu else None,
         "sockets": _sockets(paths, definition) if runs else {},
         "home": paths.home if definition else None,
@@ -67,6 +68,12 @@ def _runner(actual: Actual) -> dict[str, t.Any] | None:
     known = actual.facts.get("runner", {})
     told = {key: known.get(key) for key in ("digest", "protocol", "python", "python_version")}
     return {"pid": actual.runner.pid, **told, "current": is_current(known.get("digest"))}
+
+
+def _pid(entry: t.Any) -> t.Optional[int]:
+    """The pid of a process of which there is a note, if it lives."""
+    process = noted(entry)
+    return process.pid if process is not None and process.alive() else None
 
 
 def _last_exit(paths: VmPaths, actual: Actual) -> t.Any:

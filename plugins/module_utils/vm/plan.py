@@ -128,12 +128,16 @@ def _to_run_state(state: str, now: Situation, runs: bool) -> list[Action]:
     return actions if executes else [*actions, Action("resume")]
 
 
-def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool) -> list[Action]:
-    """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files."""
+def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool, state: t.Sequence[str] = ()) -> list[Action]:
+    """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files.
+
+    So does the ``state`` that the guest keeps beside its disks: the folders of its UEFI variables and of its TPM.
+    """
     actions = [Action("stop", RESTART)] if now.runs else []
     actions += [Action("cancel_restart")] if now.waiting else []
     if purge:
         actions += [Action("delete_disk", RECREATE, {"path": path}) for path in owned]
+        actions += [Action("delete_state", RECREATE, {"path": path}) for path in state]
     return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or actions else []
 
 

@@ -10,9 +10,10 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import arch
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import check_possible
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import listen as vnc_listens
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, firmware, qemu, tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import preflight_hardware
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.preflight_hardware import known
@@ -30,6 +31,7 @@ def check_definition(intent: t.Mapping[str, t.Any], where: Layout, remember: boo
         model = intent["cpu_model"].partition(",")[0]
         known("cpu_model", model, qemu.cpu_models(binary, wanted["machine"]), f"{binary} -cpu help")
     preflight_hardware.check_devices(wanted, binary)
+    _check_firmware(wanted)
     for option in ("kernel", "initrd"):
         if wanted[option]:
             readable_file(option, wanted[option], f"Give the path of a {option} image on this host")
@@ -50,6 +52,20 @@ def check_start(intent: t.Mapping[str, t.Any], running: t.Optional[t.Mapping[str
     if vnc is not None and (replaced is None or vnc_listens(replaced) != vnc):
         _port_free("vnc.port", {"protocol": "tcp", "host_address": vnc[0], "host_port": vnc[1]})
     preflight_hardware.check_start(wanted, replaced)
+
+
+def _check_firmware(wanted: t.Mapping[str, t.Any]) -> None:
+    """What UEFI, the TPM and shares need of the host."""
+    check_possible(wanted)
+    if wanted["firmware"]["type"] == "uefi":
+        firmware.find(wanted["firmware"], wanted["arch"], wanted["machine"])
+    if wanted["tpm"] is not None:
+        tpm.find_swtpm()
+    for index, share in enumerate(wanted["shares"]):
+        if not os.path.isdir(share["path"]):
+            raise invalid_option(
+                f"shares[{index}].path", share["path"], "is no folder on this host", "Make it, or give another"
+            )
 
 
 def prove(intent: t.Mapping[str, t.Any], where: Layout) -> None:

@@ -73,8 +73,18 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Local:
 @pytest.fixture(scope="session")
 def guest() -> Result:
     """Kernel and initrd of the test guest, as options of maqet_vm."""
-    folder = play.REPOSITORY / ".dev" / "guest"
-    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--output", str(folder)]
+    return _guest("guest")
+
+
+@pytest.fixture(scope="session")
+def generic_guest() -> Result:
+    """The same with more drivers, such as 9p's and those of TPMs."""
+    return {**_guest("guest-generic", "--flavour", "generic"), "memory": "384"}
+
+
+def _guest(name: str, *options: str) -> Result:
+    folder = play.REPOSITORY / ".dev" / name
+    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--output", str(folder), *options]
     subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return {
         "kernel": str(folder / "vmlinuz"),

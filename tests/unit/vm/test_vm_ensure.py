@@ -172,6 +172,21 @@ def test_what_removing_leaves(task: Task, vm: FakeVm, images: Images, purge: boo
     assert os.path.exists(mine)
 
 
+@pytest.mark.parametrize(("purge", "left"), [(False, ["web/nvram/vars.raw", "web/tpm/state"]), (True, [])])
+def test_what_the_guest_keeps_beside_its_disks(task: Task, vm: FakeVm, purge: bool, left: list[str]) -> None:
+    task.run("running")
+    for file in ("nvram/vars.raw", "tpm/state", "helper-tpm.log", "helper-tpm.log.1"):
+        path = pathlib.Path(vm.paths.home, file)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    work = task.work("absent", purge=purge)
+    work.decide()
+    assert work.state() == [vm.paths.nvram, vm.paths.tpm]
+    work.perform()
+    assert tree(vm) == left
+    assert task.run("absent", purge=purge) == ""
+
+
 def test_a_file_of_the_users_in_our_folder_is_not_ours(task: Task, vm: FakeVm, images: Images) -> None:
     images.folder = pathlib.Path(vm.paths.disks)
     path = images.make("mine")

@@ -177,6 +177,7 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
             "current": False,
         },
         "restarts": 0,
+        "helpers": {},
         "qemu_version": "7.2.22",
         "qemu_binary": "/usr/bin/qemu",
         "accel": "tcg",

@@ -222,6 +222,17 @@ def test_absent(now: Situation, owned: list[str], purge: bool, expected: str) ->
     assert [action.detail["path"] for action in actions if action.kind == "delete_disk"] == (owned if purge else [])
 
 
+def test_what_the_guest_keeps_beside_its_disks_goes_with_them() -> None:
+    state = ["/v/nvram", "/v/tpm"]
+    assert kinds(plan_absent(STOPPED, ["/d"], False, state)) == "undefine"
+    actions = plan_absent(RUNNING, ["/d"], True, state)
+    assert kinds(actions) == "stop delete_disk delete_state delete_state undefine"
+    assert [action.detail["path"] for action in actions if action.kind == "delete_state"] == state
+    assert kinds(plan_absent(ABSENT, [], True, state)) == "delete_state delete_state undefine", (
+        "also of one from before"
+    )
+
+
 @pytest.mark.parametrize("state", [state for state in STATES if state not in ("absent", "restarted")])
 @pytest.mark.parametrize("now", [ABSENT, STOPPED, RUNNING, PAUSED, FRESH, ORPHAN, LONELY, OLD, WAITING])
 @pytest.mark.parametrize("difference", [NONE, LIVE, COSTLY])
