@@ -616,7 +616,10 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
                 result["stop_steps"] = work.work.stop_steps
             if work.work.events:
                 result["events"] = work.work.events
-        return {"vm": facts(paths, work.actual), **result}
+            if wanted.waits:
+                result["waited"] = work.work.waited
+        known = {} if work.work.addresses is None else {"addresses": work.work.addresses}
+        return {"vm": {**facts(paths, work.actual), **known}, **result}
 
 
 def main() -> None:

@@ -28,6 +28,11 @@ class Control:
         self._context = context
         self.audit: list[dict[str, t.Any]] = []
 
+    @property
+    def asker(self) -> dict[str, t.Any]:
+        """Who asks and why, as the runner's operations take it."""
+        return {"reason": self._reason, "context": dict(self._context)}
+
     def send(self, actual: Actual, command: str, seconds: float) -> t.Any:
         """One command without arguments, guarded and audited like any other; its response."""
         asked = Asked([{"execute": command}], seconds, reason=self._reason, context=self._context)
