@@ -29,11 +29,11 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Closing
 
 # All in seconds. Between two calls of which the first got no answer; after a call that was refused.
-_EVERY, _AGAIN = 0.1, 0.05
+_EVERY, _AGAIN = 0.1, 0.03
 # How long a call is held that nobody may have taken; every tenth longer, for who is slow to speak.
 _SHORT, _LONG = 0.5, 4.0
 # Silence that says that a call was taken: more than the slowest refusal took, by this factor.
-_SETTLED, _FACTOR = 0.06, 4.0
+_SETTLED, _FACTOR = 0.04, 4.0
 _MAX_SETTLED = 2.0
 # RFC 4253, 4.2: lines may come before the one that begins with SSH-; more bytes than this are no ssh.
 _MAX_BANNER = 8192
@@ -151,8 +151,12 @@ class Dial(Closing):
         except BlockingIOError:
             return None
         except OSError as error:
-            return self._hung_up(call, os.strerror(error.errno or 0))
-        return self._said(call, data) if data else self._hung_up(call, "the call was ended")
+            self._hung_up(call, os.strerror(error.errno or 0))
+            return None
+        if data:
+            return self._said(call, data)
+        self._hung_up(call, "the call was ended")
+        return None
 
     def _said(self, call: _Call, data: bytes) -> t.Optional[dict[str, t.Any]]:
         call.taken, call.heard = True, call.heard + data

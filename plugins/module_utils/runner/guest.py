@@ -136,19 +136,29 @@ class GuestDesk:
         """One question, put until the answer has an address that others can use."""
         pause = _FIRST_PAUSE
         family, macs = order.address or ("any", frozenset())
+        told: t.Optional[list[Answer]] = None
         while True:
-            answer = await self._send(command, arguments, order)
+            try:
+                answer = await self._send(command, arguments, order)
+            except MaqetError as error:
+                if error.error_code != "guest_timeout" or told is None:
+                    raise
+                raise _no_address(told) from None
             told = addresses.of_agent(answer)
             if addresses.usable(told, family, macs):
                 return answer
             if order.end - time.monotonic() <= pause:
-                raise MaqetError(
-                    f"The guest has got no address in time; the last that its agent named: {addresses.in_words(told)}.",
-                    "guest_timeout",
-                    addresses=told,
-                )
+                raise _no_address(told)
             await asyncio.sleep(pause)
             pause = min(pause * _GROWTH, _ADDRESS_PAUSE)
+
+
+def _no_address(told: list[Answer]) -> MaqetError:
+    return MaqetError(
+        f"The guest has got no address in time; the last that its agent named: {addresses.in_words(told)}.",
+        "guest_timeout",
+        addresses=told,
+    )
 
 
 def _address(message: t.Mapping[str, t.Any], asked: list[Request]) -> t.Optional[tuple[str, frozenset[str]]]:

@@ -52,8 +52,7 @@ class Bridged(Source):
     def fds(self) -> list[int]:
         return [self._neighbours.fd, *(folder.fd for folder in self._folders)]
 
-    @property
-    def seen(self) -> str:  # type: ignore[override]
+    def seen(self) -> str:
         where = ", ".join(f"{mac} on {bridge}" for mac, bridge in sorted(self._cards.items()))
         told = addresses.in_words(list(self._told.values()))
         return f"no address of {where} in the host's neighbours and leases that is newer than this QEMU (of them: {told})"

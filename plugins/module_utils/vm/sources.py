@@ -55,9 +55,13 @@ class Watched:
 
 
 class Source:
-    """One thing that is waited for. ``seen`` says how far it has come."""
+    """One thing that is waited for."""
 
-    seen = "nothing"
+    _seen = "nothing"
+
+    def seen(self) -> str:
+        """How far it has come, for the message of one that comes no further."""
+        return self._seen
 
     def look(self, ended: bool) -> t.Optional[Found]:
         """Whether it has come, without waiting; Over if it cannot any more. ``ended``: QEMU has, before this look."""
@@ -78,7 +82,7 @@ class Source:
 class End(Source):
     """``exit``."""
 
-    seen = "QEMU runs"
+    _seen = "QEMU runs"
 
     def look(self, ended: bool) -> t.Optional[Found]:
         return Found() if ended else None
@@ -105,8 +109,7 @@ class Serial(Source):
     def fds(self) -> list[int]:
         return [self._log.fd]
 
-    @property
-    def seen(self) -> str:  # type: ignore[override]  # told when it is asked, since it takes a search
+    def seen(self) -> str:
         if self._stage is not None:
             stages = self._stage.findall(self._text)
             return _shown(stages[-1]) if stages else "cloud-init has said nothing on the serial port"
@@ -211,8 +214,7 @@ class Event(Source):
     def fds(self) -> list[int]:
         return self._feed.fds()
 
-    @property
-    def seen(self) -> str:  # type: ignore[override]
+    def seen(self) -> str:
         events = self._feed.events
         return f"the event {events[-1]['event']}" if events else "no event"
 
@@ -230,8 +232,7 @@ class Running(Event):
             self._state, self._since = str(status["run_state"]), status["last_event"]
         return Found() if self._state == "running" else _nothing_to_say(super().look(ended))
 
-    @property
-    def seen(self) -> str:  # type: ignore[override]
+    def seen(self) -> str:
         return f"the state {self._state}"
 
 

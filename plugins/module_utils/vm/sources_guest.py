@@ -28,7 +28,7 @@ _AGAIN = ("guest_unreachable", "runner_unreachable")
 class Agent(Source):
     """``agent``: an answer to guest-ping, or to what else is asked. The runner is told by QEMU when the agent comes."""
 
-    seen = "the agent was not asked yet"
+    _seen = "the agent was not asked yet"
     command = "guest-ping"
     fields: t.Mapping[str, t.Any] = {}
 
@@ -48,7 +48,7 @@ class Agent(Source):
             self.close()
             if error.error_code != "guest_timeout" and error.error_code not in _AGAIN:
                 raise
-            self.seen = str(error)
+            self._seen = str(error)
             self._next = time.monotonic() + _PAUSE
             return None
         if answer is None:
@@ -99,7 +99,7 @@ class Agent(Source):
             client.close()
             raise
         self._client = client
-        self.seen = "the agent was asked, and has not answered"
+        self._seen = "the agent was asked, and has not answered"
 
 
 class AgentAddresses(Agent):
@@ -117,7 +117,7 @@ class AgentAddresses(Agent):
         if addresses.usable(told, self._family, self._watched.macs):
             return Found({"source": "agent", "addresses": told})
         # A runner of an older collection answers at once.
-        self.seen = f"no address that can be used; the agent names: {addresses.in_words(told)}"
+        self._seen = f"no address that can be used; the agent names: {addresses.in_words(told)}"
         self._next = time.monotonic() + _PAUSE
         return None
 
@@ -149,9 +149,8 @@ class Addresses(Source):
         times = [source.due() for source in self._sources]
         return min((due for due in times if due is not None), default=None)
 
-    @property
-    def seen(self) -> str:  # type: ignore[override]
-        return "; ".join(source.seen for source in self._sources) or "nobody can tell the addresses of this VM"
+    def seen(self) -> str:
+        return "; ".join(source.seen() for source in self._sources) or "nobody can tell the addresses of this VM"
 
     def close(self) -> None:
         for source in self._sources:
@@ -193,10 +192,9 @@ class Port(Source):
     def due(self) -> t.Optional[float]:
         return self._addresses.due() if self._addresses is not None else self._dial.due() if self._dial else None
 
-    @property
-    def seen(self) -> str:  # type: ignore[override]
+    def seen(self) -> str:
         if self._addresses is not None:
-            return self._addresses.seen
+            return self._addresses.seen()
         return self._dial.seen if self._dial else "nothing"
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ serial, cloud_init         pushed: inotify(7) on the serial log
 agent                      pushed: QEMU tells the runner when the port is opened (VSERPORT_CHANGE)
 ip, from a bridge          pushed: netlink (RTNLGRP_NEIGH) and inotify on the DHCP servers' lease files
 ip, from the agent         not pushed: the agent has no events; the runner asks it ten times a second
-ssh, port                  not pushed: TCP tells nobody that a port is open; called ten times a second, or twenty
+ssh, port                  not pushed: TCP tells nobody that a port is open; called ten times a second, or thirty
 =========================  ==================================================================================
 """
 
@@ -41,7 +41,7 @@ class _Open:
     @property
     def words(self) -> str:
         """Of a wait that may not be the one that has failed."""
-        return f"{self.wait} ({self.source.seen})"
+        return f"{self.wait} ({self.source.seen()})"
 
 
 class Watch:
@@ -159,11 +159,11 @@ class Watch:
         return sources.Running(self._feed) if wait.kind == "running" else sources.Event(self._feed, wait.value)
 
     def _too_long(self, late: _Open) -> MaqetError:
-        words = f"did not come within {late.deadline.seconds:g} s; last seen: {late.source.seen.rstrip('.')}"
+        words = f"did not come within {late.deadline.seconds:g} s; last seen: {late.source.seen().rstrip('.')}"
         return self._failed(late, words, "Raise its timeout, or look at", ", which ends with", "wait_timeout")
 
     def _exited(self, one: _Open) -> MaqetError:
-        words = f"cannot come any more, the VM has ended; last seen: {one.source.seen.rstrip('.')}"
+        words = f"cannot come any more, the VM has ended; last seen: {one.source.seen().rstrip('.')}"
         return self._failed(one, words, "", " ends with", "vm_exited")
 
     def _failed(self, one: _Open, words: str, before: str, after: str, code: str) -> MaqetError:
@@ -174,7 +174,7 @@ class Watch:
             f"wait_for: {one.wait} {words}.{beside} {log}",
             code,
             wait_for=str(one.wait),
-            last_seen={str(other.wait): other.source.seen for other in self._open},
+            last_seen={str(other.wait): other.source.seen() for other in self._open},
             waited=self.waited,
         )
 
