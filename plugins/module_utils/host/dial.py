@@ -17,6 +17,7 @@ So silence is a call that was taken only if the guest is known to answer: if it 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import errno
@@ -32,8 +33,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Clo
 _EVERY, _AGAIN = 0.1, 0.03
 # How long a call is held that nobody may have taken; every tenth longer, for who is slow to speak.
 _SHORT, _LONG = 0.5, 4.0
-# Silence that says that a call was taken: more than the slowest refusal took, by this factor.
-_SETTLED, _FACTOR = 0.04, 4.0
+# Silence that says that a call was taken: more than the slowest of the last refusals took, by this factor.
+_SETTLED, _FACTOR, _LAST = 0.04, 3.0, 8
 _MAX_SETTLED = 2.0
 # RFC 4253, 4.2: lines may come before the one that begins with SSH-; more bytes than this are no ssh.
 _MAX_BANNER = 8192
@@ -78,7 +79,7 @@ class Dial(Closing):
         self._next = time.monotonic()
         self._count = 0
         self._answers = False
-        self._slowest = 0.0
+        self._refusals: collections.deque[float] = collections.deque(maxlen=_LAST)
 
     def close(self) -> None:
         """Hang up on everybody."""
@@ -113,7 +114,7 @@ class Dial(Closing):
         return not any(call.taken or call.sure for call in self._calls.values())
 
     def _settled(self) -> float:
-        return min(max(_SETTLED, _FACTOR * self._slowest), _MAX_SETTLED)
+        return min(max(_SETTLED, _FACTOR * max(self._refusals, default=0.0)), _MAX_SETTLED)
 
     def _call(self, now: float) -> None:
         family = socket.AF_INET6 if ":" in self.place.address else socket.AF_INET
@@ -174,7 +175,7 @@ class Dial(Closing):
         if self.place.forwarded:
             self._answers = True
             if call.sure and not call.taken and not call.half:
-                self._slowest = max(self._slowest, time.monotonic() - call.begun)
+                self._refusals.append(time.monotonic() - call.begun)
         self._refused("nobody listens in the guest" if self.place.forwarded and not call.half else why)
 
     def _refused(self, why: str) -> None:

@@ -131,7 +131,6 @@ class GuestDesk:
             await asyncio.sleep(pause)
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
-
     async def _until_address(self, command: str, arguments: t.Mapping[str, t.Any], order: _Order) -> t.Any:
         """One question, put until the answer has an address that others can use."""
         pause = _FIRST_PAUSE

@@ -55,7 +55,9 @@ class Bridged(Source):
     def seen(self) -> str:
         where = ", ".join(f"{mac} on {bridge}" for mac, bridge in sorted(self._cards.items()))
         told = addresses.in_words(list(self._told.values()))
-        return f"no address of {where} in the host's neighbours and leases that is newer than this QEMU (of them: {told})"
+        return (
+            f"no address of {where} in the host's neighbours and leases that is newer than this QEMU (of them: {told})"
+        )
 
     def close(self) -> None:
         self._neighbours.close()

@@ -79,7 +79,7 @@ class Fact(threading.Thread):
     def __init__(self, vm: str, line: str) -> None:
         super().__init__(daemon=True)
         self._path, self._line = layout().vm(vm).serial_log, line.encode()
-        self.time: float | None = None
+        self.time: t.Optional[float] = None
 
     def run(self) -> None:
         text, end = b"", time.monotonic() + 60
@@ -90,6 +90,31 @@ class Fact(threading.Thread):
                     self.time = time.time()
                     return
                 wait_readable([log.fd], end - time.monotonic())
+
+
+class Opened(Fact):
+    """Notes when a forwarded port is opened: calls it all the time, and is sure a second later."""
+
+    def __init__(self, port: int) -> None:
+        threading.Thread.__init__(self, daemon=True)
+        self._port = port
+        self.time = None
+
+    def run(self) -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.time is None:
+            begun = time.time()
+            with socket.create_connection(("127.0.0.1", self._port)) as line:
+                line.settimeout(1)
+                try:
+                    taken = line.recv(1) != b""
+                except socket.timeout:
+                    taken = True
+                except OSError:
+                    taken = False
+            if taken:
+                self.time = begun
+            time.sleep(0.005)
 
 
 def measured(vm: str, waits: t.Any, act: t.Callable[[], t.Any], fact: Fact | None = None) -> tuple[float, list[Result]]:
@@ -122,9 +147,12 @@ def stamp_of(event: Result) -> float:
     return float(event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6)
 
 
-def listening(port: int, program: str, word: str) -> str:
-    """A script that says that it opens a port, and then does: the fact comes a bit later than its word."""
-    return f"sleep 1; echo maqet {word}; exec nc -ll -p {port} -e {program}"
+def host_port(vm: str, guest_port: int) -> int:
+    """The port of the host that leads there."""
+    definition = observe(layout(), vm, 30).definition
+    assert definition is not None
+    rules = definition.intent["networks"][0]["hostfwd"]
+    return int(next(rule["host_port"] for rule in rules if rule["guest_port"] == guest_port))
 
 
 def test_a_line_on_the_serial_port(vm: str) -> None:
@@ -163,11 +191,14 @@ def test_an_agent_that_comes_to(vm: str) -> None:
 
 
 def test_an_address(vm: str) -> None:
-    """The guest says that it gives itself one, and then does. It had none of this kind before."""
-    fact = Fact(vm, "maqet gives itself fd00::2")
-    script = "sleep 1; echo maqet gives itself fd00::2; ip -6 addr add fd00::2/64 dev eth0"
-    ended, waited = measured(vm, {"ip": "ipv6"}, lambda: in_guest(vm, script), fact)
-    soon("ip from the agent", fact.time, ended)
+    """The guest gives itself one of a kind that it had not, and says so before and after."""
+    before, after = Fact(vm, "maqet takes fd00::2"), Fact(vm, "maqet has fd00::2")
+    script = "sleep 1; echo maqet takes fd00::2; ip -6 addr add fd00::2/64 dev eth0; echo maqet has fd00::2"
+    before.start()
+    ended, waited = measured(vm, {"ip": "ipv6"}, lambda: in_guest(vm, script), after)
+    soon("ip from the agent", after.time, ended)
+    before.join(10)
+    assert before.time is not None and before.time < ended
     assert waited[0]["found"]["source"] == "agent"
     (told,) = [one for one in waited[0]["found"]["addresses"] if one["address"] == "fd00::2"]
     assert (told["interface"], told["family"], told["prefix"]) == ("eth0", "ipv6", 64)
@@ -176,9 +207,11 @@ def test_an_address(vm: str) -> None:
 
 def test_a_port_that_speaks(vm: str) -> None:
     """A greeting that comes when the port has long been forwarded."""
-    fact = Fact(vm, "maqet opens ssh")
-    script = f"printf '#!/bin/sh\\necho {BANNER}; sleep 5\\n' >/greet; chmod +x /greet; "
-    ended, waited = measured(vm, "ssh", lambda: in_guest(vm, script + listening(22, "/greet", "opens ssh")), fact)
+    script = (
+        f"printf '#!/bin/sh\\necho {BANNER}; sleep 5\\n' >/greet; chmod +x /greet; sleep 1; exec nc -ll -p 22 -e /greet"
+    )
+    fact = Opened(host_port(vm, 22))
+    ended, waited = measured(vm, "ssh", lambda: in_guest(vm, script), fact)
     soon("ssh", fact.time, ended)
     assert waited[0]["found"]["banner"] == BANNER and waited[0]["found"]["address"] == "127.0.0.1"
 
@@ -186,12 +219,13 @@ def test_a_port_that_speaks(vm: str) -> None:
 @pytest.mark.parametrize(("port", "program"), [(5000, "/bin/cat"), (5001, "/bin/deaf")])
 def test_a_port_that_is_silent(vm: str, port: int, program: str) -> None:
     """QEMU takes every call; one that waits for us is told from one that nobody takes, and so is one that hears no end."""
-    fact = Fact(vm, f"maqet opens {port}")
-    script = "printf '#!/bin/sh\\nexec sleep 60\\n' >/bin/deaf; chmod +x /bin/deaf; "
-    act = lambda: in_guest(vm, script + listening(port, program, f"opens {port}"))  # noqa: E731
-    ended, waited = measured(vm, {"port": port}, act, fact)
+    script = "printf '#!/bin/sh\\nexec sleep 60\\n' >/bin/deaf; chmod +x /bin/deaf; sleep 1; "
+    fact = Opened(host_port(vm, port))
+    ended, waited = measured(
+        vm, {"port": port}, lambda: in_guest(vm, f"{script} exec nc -ll -p {port} -e {program}"), fact
+    )
     soon(f"port {port}", fact.time, ended)
-    assert waited[0]["found"] == {"address": "127.0.0.1", "port": waited[0]["found"]["port"]}
+    assert waited[0]["found"] == {"address": "127.0.0.1", "port": host_port(vm, port)}
 
 
 def test_from_the_start(name: str, wanted: Result) -> None:
@@ -258,7 +292,12 @@ def test_all_at_once_through_ansible(local: Local, vm: str) -> None:
 def test_in_vain(local: Local, vm: str, name: str) -> None:
     """Each time-out is its own, and says what was last seen."""
     closed, silent, ip, unforwarded, no_agent = local.run(
-        {"maqet_vm": {"name": vm, "wait_for": ["running", {"port": {"port": 5002, "address": "127.0.0.1", "timeout": 1}}]}},
+        {
+            "maqet_vm": {
+                "name": vm,
+                "wait_for": ["running", {"port": {"port": 5002, "address": "127.0.0.1", "timeout": 1}}],
+            }
+        },
         {"maqet_vm": {"name": vm, "wait_for": [{"ssh": {"port": 5001, "timeout": 1}}, "exit"]}},
         {"maqet_vm": {"name": vm, "wait_for": [{"ip": {"family": "ipv6", "timeout": 1}}], "timeout": 60}},
         {"maqet_vm": {"name": vm, "wait_for": [{"ssh": 2223}]}},

@@ -259,10 +259,15 @@ def test_an_end_is_the_end_of_all_others(vm: FakeVm, monkeypatch: pytest.MonkeyP
 
 def test_cloud_init_has_finished(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
     vm.start()
-    say(vm, b"[   11.5] cloud-init[411]: Cloud-init v. 22.4.2 running 'modules:final' at Wed, 25 Nov. Up 11.5 seconds.\r\n")
+    say(
+        vm,
+        b"[   11.5] cloud-init[411]: Cloud-init v. 22.4.2 running 'modules:final' at Wed, 25 Nov. Up 11.5 seconds.\r\n",
+    )
     error = fails(vm, Wait("cloud_init", timeout=0.1))
     assert "last seen: Cloud-init v. 22.4.2 running 'modules:final'" in str(error)
-    end = b"cloud-init[411]: Cloud-init v. 22.4.2 finished at Wed, 25 Nov. Datasource DataSourceNoCloud. Up 12.5 seconds"
+    end = (
+        b"cloud-init[411]: Cloud-init v. 22.4.2 finished at Wed, 25 Nov. Datasource DataSourceNoCloud. Up 12.5 seconds"
+    )
     once_it_waits(monkeypatch, lambda: say(vm, end), lambda: say(vm, b"\r\n"))
     (found,) = waited(vm, Wait("cloud_init"))
     assert found["found"].startswith("Cloud-init v. 22.4.2 finished") and found["found"].endswith("12.5 seconds")
