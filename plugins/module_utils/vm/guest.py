@@ -34,7 +34,7 @@ _HARMLESS = ("read", "introspect", "disclosure")
 class Plan:
     """One task's options, checked. ``form``: the option that says what to do. ``limit``: bytes of a file that is read.
 
-    ``used``: names of the commands that have been judged, in the order of the result's decisions.
+    ``used``: names of the commands behind the result's decisions, if they are not ``commands``.
     """
 
     vm: str
@@ -104,7 +104,6 @@ def run(plan: Plan) -> Answer:
     """Have the commands sent and return the task's result; MaqetError carries what had been done until then."""
     if plan.form in guest_deeds.FORMS and not plan.fields["explain"]:
         return _deed(plan)
-    plan.used.extend(command["execute"] for command in plan.commands)
     paths = layout().vm(plan.vm)
     try:
         answer = _ask(paths, plan)
@@ -124,7 +123,7 @@ def warnings(result: Answer, plan: Plan) -> list[str]:
     decisions = result.get("decisions") or [result["decision"]]
     return [
         f"{command} is of the class {decision['class']}; it is audited as a warning."
-        for command, decision in zip(plan.used, decisions)
+        for command, decision in zip(plan.used or [one["execute"] for one in plan.commands], decisions)
         if decision["level"] == "warning"
     ]
 

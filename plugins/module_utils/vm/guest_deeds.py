@@ -41,13 +41,13 @@ def do(form: str, wanted: t.Any, talk: Talk, limit: int) -> Answer:
         return guest_files.put(talk, wanted)
     if form == "get":
         return guest_files.get(talk, wanted, limit)
-    deed: t.Callable[[Talk, t.Any], Answer] = {
+    deeds: dict[str, t.Callable[[Talk, t.Any], Answer]] = {
         "fsfreeze": fsfreeze,
         "addresses": told_addresses,
         "shutdown": shutdown,
         "time_sync": time_sync,
-    }[form]
-    return deed(talk, wanted)
+    }
+    return deeds[form](talk, wanted)
 
 
 def fsfreeze(talk: Talk, wanted: str) -> Answer:

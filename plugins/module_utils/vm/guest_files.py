@@ -28,7 +28,9 @@ def checked_put(wanted: t.Mapping[str, t.Any]) -> None:
     """``invalid_option`` for what cannot be, before anybody is asked."""
     _named("put.dest", wanted["dest"])
     if wanted["mode"] is not None and not _MODE.fullmatch(wanted["mode"]):
-        raise invalid_option("put.mode", wanted["mode"], "is no mode", "Give an octal number in quotes, such as '0644'.")
+        raise invalid_option(
+            "put.mode", wanted["mode"], "is no mode", "Give an octal number in quotes, such as '0644'."
+        )
     if wanted["src"] is None:
         return
     try:
@@ -49,7 +51,9 @@ def checked_get(wanted: t.Mapping[str, t.Any]) -> None:
     """The same for a file that is fetched."""
     _named("get.path", wanted["path"])
     if wanted["dest"] is not None and not os.path.isdir(os.path.dirname(wanted["dest"]) or "/"):
-        raise invalid_option("get.dest", wanted["dest"], "is in no folder", "Make its folder on the managed host first.")
+        raise invalid_option(
+            "get.dest", wanted["dest"], "is in no folder", "Make its folder on the managed host first."
+        )
 
 
 def put(talk: Talk, wanted: t.Mapping[str, t.Any]) -> Answer:
