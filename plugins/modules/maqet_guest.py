@@ -89,7 +89,8 @@ options:
       - Have a file in the guest with a content. It is read first, and nothing is changed if it is the same.
       - These are C(guest-file-open) and its like, so it needs O(allow_dangerous=true) unless the host's policy allows
         them. With O(put.mode) also C(guest-exec).
-      - The agent cannot rename, so the file is overwritten in place. If that is cut short the error says RV(incomplete).
+      - The agent cannot rename, so the file is overwritten in place. If that is cut short the error says
+        RV(incomplete).
       - In check mode the file in the guest is read, so that the task tells the truth.
     type: dict
     suboptions:
@@ -141,8 +142,8 @@ options:
     type: bool
   shutdown:
     description:
-      - Have the guest power off, reboot or halt, and wait until QEMU says that it has. Of one that halts it is seen that
-        its agent has ended.
+      - Have the guest power off, reboot or halt, and wait until QEMU says that it has. Of one that halts it is seen
+        that its agent has ended.
       - What follows is the VM's own O(maqet.qemu.maqet_vm#module:restart_policy) and
         O(maqet.qemu.maqet_vm#module:reboot_action).
     type: str
@@ -339,7 +340,8 @@ filesystems:
   type: int
   returned: when O(fsfreeze) has changed something
 addresses:
-  description: All addresses of the guest, also those of the loopback interface. C(prefix) is the length of the network's.
+  description:
+    - All addresses of the guest, also those of the loopback interface. C(prefix) is the length of the network's.
   type: list
   elements: dict
   returned: when O(addresses) was given

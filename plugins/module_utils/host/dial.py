@@ -42,7 +42,7 @@ _MAX_BANNER = 8192
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A TCP port. ``forwarded``: QEMU listens there for the guest. ``banner``: what a line of the answer begins with."""
+    """A TCP port. ``forwarded``: QEMU listens there for the guest. ``banner``: how a line of the answer begins."""
 
     address: str
     port: int

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The addresses of a guest on a bridge, as the host sees them: its table of neighbours, and its DHCP servers' leases."""
+"""The addresses of a guest on a bridge, as the host sees them: its neighbours, and its DHCP servers' leases."""
 
 from __future__ import annotations
 

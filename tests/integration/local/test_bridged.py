@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses on a bridge, from the kernel's own table of neighbours: a bridge in a network namespace, a guest in another."""
+"""Addresses on a bridge, from the kernel's table of neighbours: a bridge in one network namespace, a guest in another."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ ip(f"neigh add 10.9.0.8 lladdr {mac} dev br0 nud stale")
 ip(f"neigh add 10.9.0.9 lladdr {mac} dev br1 nud reachable")
 time.sleep(1.2)
 ip("link add tap0 type veth peer name guest")
-child = subprocess.Popen(["unshare", "--net", sys.executable, "-c", guest], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+words = ["unshare", "--net", sys.executable, "-c", guest]
+child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 own = __import__("os").readlink("/proc/self/ns/net")
 while __import__("os").readlink(f"/proc/{child.pid}/ns/net") == own: time.sleep(0.01)
 ip(f"link set guest netns {child.pid}")

@@ -134,7 +134,7 @@ def test_get_and_its_limits(local: Local, vm: str, tmp_path: Path) -> None:
 
 def test_put_where_it_cannot_be(local: Local, vm: str) -> None:
     """Refused before anything, by the guest, and by the guard."""
-    put: Result = {"content": "x", "dest": "/mnt/x"}
+    put: Result = {"content": "words", "dest": "/mnt/x"}
     relative, mode, nowhere, refused, checked, both = local.run(
         *(
             {"maqet_guest": {"vm": vm, **task}, **more}

@@ -14,7 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import leases
 MAC = "52:54:00:12:34:56"
 NOW = 1_764_000_000.0
 OCTETS = [0x52, 0x54, 0, 0x12, 0x34, 0x56]
-DNSMASQ = f"""\
+DNSMASQ = """\
 1764003600 52:54:00:12:34:56 192.0.2.10 web1 01:52:54:00:12:34:56
 1763999999 52:54:00:00:00:01 192.0.2.11 * *
 0 52:54:00:00:00:02 192.0.2.12 * *
