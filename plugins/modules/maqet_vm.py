@@ -487,7 +487,7 @@ events:
 waited:
   description:
     - What of O(wait_for) has come, in the order in which it came, with the seconds that it took from the beginning of
-      the waiting. C(found) is the event, the text, the address and port (and banner), or the addresses and who told them.
+      the waiting. C(found) is the event, the text, the address and port, or the addresses and who told them.
     - What a guest has said is untrusted.
   type: list
   elements: dict

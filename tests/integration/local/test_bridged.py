@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses on a bridge, from the kernel's table of neighbours: a bridge in one network namespace, a guest in another."""
+"""Addresses on a bridge, from the kernel's table of neighbours: a bridge in one namespace, a guest in another."""
 
 from __future__ import annotations
 
