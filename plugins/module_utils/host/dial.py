@@ -33,8 +33,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.closing import Clo
 _EVERY, _AGAIN = 0.1, 0.03
 # How long a call is held that nobody may have taken; every tenth longer, for who is slow to speak.
 _SHORT, _LONG = 0.5, 4.0
-# Silence that says that a call was taken: more than the slowest of the last refusals took, by this factor.
-_SETTLED, _FACTOR, _LAST = 0.04, 3.0, 8
+# Silence that says that a call was taken: more than the slowest of the last refusals took, by this factor. A guest that
+# stumbles for longer than that is taken for one that listens, so this is more than an idle host needs (1 ms, measured).
+_SETTLED, _FACTOR, _LAST = 0.12, 3.0, 64
 _MAX_SETTLED = 2.0
 # RFC 4253, 4.2: lines may come before the one that begins with SSH-; more bytes than this are no ssh.
 _MAX_BANNER = 8192
