@@ -158,7 +158,7 @@ class Addresses(Source):
 
 
 class Port(Source):
-    """``ssh`` and ``port``: a port of the host that leads into the guest, or one at its own address once that is known."""
+    """``ssh`` and ``port``: a port of the host that leads into the guest, or one at the guest's own address."""
 
     def __init__(self, watched: Watched, deadline: Deadline, wait: Wait) -> None:
         self._wait = wait

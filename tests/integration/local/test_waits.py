@@ -137,11 +137,11 @@ def measured(vm: str, waits: t.Any, act: t.Callable[[], t.Any], fact: Fact | Non
         return ended, watch.waited
 
 
-def soon(what: str, fact: float | None, ended: float) -> None:
+def soon(what: str, fact: float | None, ended: float, within: float = SOON) -> None:
     """A figure for people, and the demand."""
     assert fact is not None, f"{what}: the fact was not seen"
     print(f"\n{what}: {(ended - fact) * 1000:.0f} ms after the fact")
-    assert -0.1 < ended - fact < SOON, what  # two threads are told of the same thing, in any order
+    assert -0.1 < ended - fact < within, what  # two threads are told of the same thing, in any order
 
 
 def stamp_of(event: Result) -> float:
@@ -226,7 +226,7 @@ def test_a_port_that_is_silent(vm: str, port: int, program: str) -> None:
     ended, waited = measured(
         vm, {"port": port}, lambda: in_guest(vm, f"{script} exec nc -ll -p {port} -e {program}"), fact
     )
-    soon(f"port {port}", fact.time, ended)
+    soon(f"port {port}", fact.time, ended, within=0.5)  # more than SOON only where the guest is slow to refuse
     assert waited[0]["found"] == {"address": "127.0.0.1", "port": host_port(vm, port)}
 
 
