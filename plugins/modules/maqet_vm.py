@@ -714,15 +714,30 @@ options:
     default: keep
   wait_for:
     description:
-      - What to wait for, one after another, at most O(timeout) seconds in all.
-      - Each is V(running), V(exit), a dictionary C(serial) with a regular expression, or a dictionary C(event) with
-        the name of a QMP event. Serial output and events count from the start of this QEMU, so that a task that is run
-        again finds what it found before.
+      - What to wait for, all of it side by side, after everything else and also if nothing else had to be done. The
+        task fails with the first that does not come in time, and says what was seen of each.
+      - Each is a word, or a dictionary of one word and what belongs to it. V(running), V(exit), V(agent), V(ip), V(ssh)
+        and V(cloud_init) may stand alone; C(serial) takes a regular expression, C(event) the name of a QMP event,
+        C(port) a number. In the place of that there may be a dictionary, with C(timeout) in seconds for this wait alone
+        and beside it C(regex), C(name), C(port) and C(address), or C(family). See the examples.
+      - V(running) - the guest runs. V(exit) - QEMU has ended.
+      - C(serial), C(event) - a text on the serial port, or an event. Both count from the start of this QEMU, so that a
+        task that is run again finds what it found before.
+      - V(agent) - the guest agent answers. Needs O(agent=true).
+      - V(ip) - the guest has an address that others can use, no loopback and none of the link alone, on one of the VM's
+        cards. C(family) is V(any), V(ipv4) or V(ipv6). The agent tells it, or for a card on a bridge the host's table
+        of neighbours and the leases of its DHCP servers (dnsmasq, systemd-networkd). See RV(vm.addresses).
+      - C(port), V(ssh) - somebody in the guest listens on a TCP port, and for V(ssh) has sent a banner. C(port) is the
+        guest's port, V(22) for V(ssh). It is called where C(hostfwd) of O(networks) leads to it, else at the address
+        that V(ip) would find, or at the C(address) that is given, an IP address.
+      - V(cloud_init) - cloud-init has finished. It says so on the guest's console, which must be its serial port. That
+        its modules have succeeded is not said there.
     type: list
     elements: raw
   timeout:
     description:
-      - Seconds that another task on the same VM is waited for, that a start may take, and that O(wait_for) may take.
+      - Seconds that another task on the same VM is waited for, that a start may take, and that each of O(wait_for) may
+        take that has no time-out of its own.
     type: float
     default: 60
   stop_timeout:
@@ -868,6 +883,14 @@ EXAMPLES = r"""
         properties:
           bus: usb.0
 
+- name: Wait until others can log in to it
+  maqet.qemu.maqet_vm:
+    name: web1
+    wait_for:
+      - ssh: {port: 22, timeout: 60}
+      - cloud_init: {timeout: 300}
+      - serial: {regex: 'login: ', timeout: 300}
+
 - name: Give it more memory, and a restart if it needs one
   maqet.qemu.maqet_vm:
     name: web1
@@ -965,6 +988,13 @@ vm:
     output: {description: Folder for files that QEMU writes at a caller's wish., type: str, returned: always}
     serial_log: {description: What the first serial port said since the last start., type: str, returned: always}
     audit_log: {description: The VM's audit log., type: str, returned: always}
+    addresses:
+      description: Addresses of the guest, also those that others cannot use. See also M(maqet.qemu.maqet_guest).
+      type: list
+      elements: dict
+      returned: when O(wait_for) asked for V(ip)
+      sample: [{"interface": "eth0", "mac": "52:54:00:12:34:56", "family": "ipv4", "address": "192.0.2.10",
+        "prefix": 24}]
     last_exit:
       description:
         - How its last QEMU ended, of which C(reason) is a word, and C(detail) a sentence.
@@ -1000,6 +1030,19 @@ events:
   type: list
   elements: dict
   returned: when O(wait_for) asked for events
+waited:
+  description:
+    - What of O(wait_for) has come, in the order in which it came, with the seconds that it took from the beginning of
+      the waiting. C(found) is the event, the text, the address and port, or the addresses and who told them.
+    - What a guest has said is untrusted.
+  type: list
+  elements: dict
+  returned: when O(wait_for) was given and check mode is off
+  sample: [{"wait": "ssh", "seconds": 12.3, "found": {"address": "127.0.0.1", "port": 2222, "banner": "SSH-2.0-x"}}]
+last_seen:
+  description: What was last seen of each wait that was still open.
+  type: dict
+  returned: when a wait has failed
 audit:
   description: Audit records of the commands that the task sent.
   type: list

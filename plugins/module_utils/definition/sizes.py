@@ -54,11 +54,11 @@ def rate_bytes(option: str, value: t.Any) -> int:
     return rate
 
 
-def reply_bytes(option: str, value: t.Any) -> int:
-    """The largest answer that is taken in, from 1 KiB to 32 MiB. A bare number means bytes."""
-    remedy = "Give a size with a unit such as 512K or 16M, from 1K to 32M (a bare number means bytes)."
+def reply_bytes(option: str, value: t.Any, most: int = MAX_REPLY) -> int:
+    """The largest answer that is taken in, from 1 KiB to ``most``, whole MiB. A bare number means bytes."""
+    remedy = f"Give a size with a unit such as 512K or 16M, from 1K to {most >> 20}M (a bare number means bytes)."
     size = _bytes(option, value, 1, remedy)
-    if not 1 << 10 <= size <= MAX_REPLY:
+    if not 1 << 10 <= size <= most:
         raise invalid_option(option, value, "is out of range", remedy)
     return size
 

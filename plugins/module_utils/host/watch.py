@@ -44,11 +44,22 @@ class GrowingFile(Closing):
 
 
 class Folder(Closing):
-    """A folder. ``fd`` is readable when a name in it has come, gone, or come to mean another file."""
+    """A folder. ``fd`` is readable when a name in it has come, gone, or come to mean another file.
 
-    def __init__(self, path: str) -> None:
+    With ``written`` also when somebody has written to a file in it.
+    """
+
+    def __init__(self, path: str, written: bool = False) -> None:
         """Begin to watch; OSError if it is not there."""
-        self.fd = _inotify(path, _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF)
+        changes = _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF
+        self.fd = _inotify(path, changes | _IN_MODIFY if written else changes)
+
+    def read(self) -> bool:
+        """Forget the notices so far; whether there were any."""
+        try:
+            return bool(os.read(self.fd, 65536))
+        except BlockingIOError:
+            return False
 
     def close(self) -> None:
         """Let go of the watch."""

@@ -65,7 +65,10 @@ def carry_out(task: Worker, where: Layout, name: str, reason: str, seconds: floa
             _perform(task, where, work, control)
             found = {"stop_steps": work.work.stop_steps, "events": work.work.events}
             result.update({key: value for key, value in found.items() if value})
-        return {"vm": facts(paths, work.actual), **result}
+            if wanted.waits:
+                result["waited"] = work.work.waited
+        known = {} if work.work.addresses is None else {"addresses": work.work.addresses}
+        return {"vm": {**facts(paths, work.actual), **known}, **result}
 
 
 def _perform(task: Worker, where: Layout, work: Ensure, control: Control) -> None:

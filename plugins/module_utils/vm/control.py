@@ -28,6 +28,11 @@ class Control:
         self._context = context
         self.audit: list[dict[str, t.Any]] = []
 
+    @property
+    def asker(self) -> dict[str, t.Any]:
+        """Who asks and why, as the runner's operations take it."""
+        return {"reason": self._reason, "context": dict(self._context)}
+
     def send(
         self,
         actual: Actual,

@@ -15,7 +15,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes impo
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait, check_possible
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
@@ -64,6 +64,8 @@ class _Work:
     done: list[str] = dataclasses.field(default_factory=list)
     stop_steps: list[str] = dataclasses.field(default_factory=list)
     events: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    waited: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    addresses: t.Optional[list[dict[str, t.Any]]] = None
 
 
 class Ensure:
@@ -103,6 +105,7 @@ class Ensure:
             raise not_found(self._where, desired.name)
         identity = _identity(stored, desired)
         intent = merge(stored.intent if stored else {}, desired.given)
+        check_possible(desired.waits, intent)
         difference = diff(stored.intent if stored else {}, intent, os.uname().machine)
         resolved = self._disks(intent, difference)
         actions = plan(desired.state, now, difference, resolved.jobs, desired.allow_restart)
@@ -156,11 +159,12 @@ class Ensure:
                 raise
             if self._desired.waits:
                 watch = watch or self._watch()
-                for wait in self._desired.waits:
-                    watch.wait(wait)
+                watch.wait()
         finally:
             if watch is not None:
-                self.work.events = watch.events
+                self.work.events, self.work.waited = watch.events, watch.waited
+                self.work.addresses = watch.addresses
+                self._control.audit += watch.audit
                 watch.close()
             with contextlib.suppress(MaqetError):
                 self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
@@ -225,7 +229,8 @@ class Ensure:
         }[action.kind](action)
 
     def _watch(self) -> Watch:
-        return Watch(self._where, self._desired.name, self.actual, self._desired.waits, self._desired.patience.timeout)
+        desired, asker = self._desired, self._control.asker
+        return Watch(self._where, desired.name, self.actual, desired.waits, desired.patience.timeout, asker)
 
     def _send(self, command: str) -> None:
         self._control.send(self.actual, command, self._desired.patience.timeout)

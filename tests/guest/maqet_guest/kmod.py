@@ -46,6 +46,8 @@ WANTED = (
     "sr_mod",
     "sd_mod",
 )
+# For a guest with the agent: a file system that can be frozen, and the checksum that it asks for by another way.
+WITH_AGENT = ("crc32c_generic", "ext4", *WANTED)
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst")
 _DEPENDS = re.compile(rb"\0depends=([\w,-]*)\0")
 

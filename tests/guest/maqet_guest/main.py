@@ -53,6 +53,7 @@ def initramfs(
     if more:
         entries.append(cpio.directory("sbin"))
         entries.append(cpio.regular("sbin/shutdown", (scripts / "shutdown.sh").read_bytes(), 0o755))
+        entries.append(cpio.symlink("sbin/hwclock", "/bin/busybox"))
     entries += more
     return gzip.compress(cpio.write_newc(entries), 9, mtime=0)
 
@@ -120,7 +121,9 @@ def _make(cache: Cache, source: Source, candidate: Candidate, arch: str, say: Sa
         busybox = find_busybox(arch, source, work, say)
         more = agent.fetch(source, work, say) if with_agent else ()
         say("packing the initramfs ...")
-        cache.write("initramfs", initramfs(busybox, kmod.collect(modules), more))
+        cache.write(
+            "initramfs", initramfs(busybox, kmod.collect(modules, kmod.WITH_AGENT if with_agent else kmod.WANTED), more)
+        )
         cache.write("vmlinuz", image.read_bytes())
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -13,7 +13,7 @@ ROOM = Path(__file__).parents[3] / "plugins" / "module_utils" / "definition"
 FILES = sorted(ROOM.glob("*.py"))
 PROJECT = "ansible_collections.maqet.qemu.plugins.module_utils."
 # What computes and nothing else; hashlib is for addresses of cards.
-PURE = {"__future__", "dataclasses", "hashlib", "json", "math", "re", "typing"}
+PURE = {"__future__", "dataclasses", "hashlib", "ipaddress", "json", "math", "re", "typing"}
 
 
 def imported(tree: ast.Module) -> set[str]:

@@ -121,6 +121,12 @@ DEFAULTS: dict[str, Options] = {
         "arguments": None,
         "commands": None,
         "exec": None,
+        "put": None,
+        "get": None,
+        "fsfreeze": None,
+        "addresses": None,
+        "shutdown": None,
+        "time_sync": None,
         "allow_dangerous": False,
         "explain": False,
         "wait_for_agent": False,
@@ -290,6 +296,7 @@ def test_secrets_are_kept_out_of_syslog(name: str) -> None:
     spec = load(name).SPEC
     if name == "maqet_guest":
         assert [key for key, one in spec["exec"]["options"].items() if one.get("no_log")] == ["argv", "env", "input"]
+        assert spec["put"]["options"]["content"]["no_log"] is True
     if name in ("maqet_qmp", "maqet_guest"):
         assert spec["arguments"]["no_log"] is True
         assert spec["commands"]["options"]["arguments"]["no_log"] is True
