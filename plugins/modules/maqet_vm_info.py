@@ -32,12 +32,13 @@ options:
       - What to find out beyond the facts that every VM has. Each subject is returned under its own name in
         RV(vms[].details).
       - V(command_line), the words with which QEMU was started, or would be. V(events), what QEMU has said by itself.
-        V(jobs), the long operations that QEMU works on. V(statistics), what went through the disks. V(usage), the CPU
-        time and memory of QEMU and its runner.
+        V(guest), the addresses that the agent in the guest tells. V(jobs), the long operations that QEMU works on.
+        V(snapshots), those that M(maqet.qemu.maqet_snapshot) knows. V(statistics), what went through the disks, and
+        through the cards that have an interface on the host. V(usage), the CPU time and memory of QEMU and its runner.
       - What asks QEMU leaves audit records, like any command.
     type: list
     elements: str
-    choices: [command_line, events, jobs, statistics, usage]
+    choices: [command_line, events, guest, jobs, snapshots, statistics, usage]
     default: []
   timeout:
     description:
@@ -166,7 +167,7 @@ SPEC: dict[str, t.Any] = {
     "gather": {
         "type": "list",
         "elements": "str",
-        "choices": ["command_line", "events", "jobs", "statistics", "usage"],
+        "choices": ["command_line", "events", "guest", "jobs", "snapshots", "statistics", "usage"],
         "default": [],
     },
     "timeout": {"type": "float", "default": 10},

@@ -11,10 +11,14 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp import addresses
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import EventFile
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.networks import network_facts
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.rendered import command_line_of
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshots import listed
 
 Found = t.Dict[str, t.Any]
 
@@ -28,6 +32,8 @@ _COUNTERS = {
     "failed_rd_operations": "failed_reads",
     "failed_wr_operations": "failed_writes",
 }
+# How long the guest's agent may take for an answer, in seconds: a guest that hangs shall not hold up the rest.
+_MOMENT = 3.0
 _MEMORY = re.compile(r"^(Rss|Pss|Swap):\s+(\d+) kB", re.MULTILINE)
 
 
@@ -79,7 +85,10 @@ class Details:
             name, stats = _device(entry.get("qdev", "")), entry["stats"]
             if any(disk["name"] == name for disk in definition.intent.get("disks", ())):
                 disks[name] = {ours: stats[theirs] for theirs, ours in _COUNTERS.items() if theirs in stats}
-        return {"disks": disks}
+        cards = {
+            card["id"]: _traffic(card["interface"]) for card in network_facts(definition, True) if card["interface"]
+        }
+        return {"disks": disks, "networks": {name: found for name, found in cards.items() if found}}
 
     def _jobs(self) -> t.Optional[list[Found]]:
         """Long operations that QEMU works on."""
@@ -97,6 +106,24 @@ class Details:
             for job in self._ask("query-jobs")
         ]
 
+    def _guest(self) -> t.Optional[Found]:
+        """The addresses that the guest's agent tells, as far as it does within a moment."""
+        definition = self._actual.definition
+        if self._actual.qemu is None or definition is None or not definition.intent.get("agent"):
+            return None
+        commands = [{"execute": "guest-network-get-interfaces"}]
+        with RunnerClient(self._paths.runner_socket, self._paths.name, self._seconds) as client:
+            answer = client.request(
+                "guest", commands=commands, timeout=min(self._seconds, _MOMENT), **self._control.asker
+            )
+        self._control.audit += answer["audit"]
+        return {"addresses": addresses.of_agent(answer["responses"][0])}
+
+    def _snapshots(self) -> list[Found]:
+        """Those of its disks, the oldest first."""
+        runs = self._actual.qemu is not None
+        return listed(self._paths, self._actual.definition, self._ask if runs else None)
+
     def _events(self) -> list[Found]:
         """The last events of this QEMU, or of the last one, oldest first."""
         return EventFile(self._paths.events).load()
@@ -109,14 +136,27 @@ class Details:
             return []
         return command_line_of(self._actual.definition, self._where)
 
-    def _ask(self, command: str) -> t.Any:
-        return self._control.send(self._actual, command, self._seconds)
+    def _ask(self, command: str, arguments: t.Optional[t.Mapping[str, t.Any]] = None) -> t.Any:
+        return self._control.send(self._actual, command, self._seconds, arguments)
 
 
 def _device(path: str) -> str:
     """The id of a device by its path in QEMU's tree: virtio has a back end of its own below it."""
     prefix = "/machine/peripheral/"
     return path[len(prefix) :].partition("/")[0] if path.startswith(prefix) else path
+
+
+def _traffic(interface: str) -> Found:
+    """What went through an interface of the host. What it receives is what the guest has sent."""
+    found = {}
+    for theirs, ours in (("rx", "sent"), ("tx", "received")):
+        for unit in ("bytes", "packets", "errors", "dropped"):
+            try:
+                with open(f"/sys/class/net/{interface}/statistics/{theirs}_{unit}", encoding="ascii") as file:
+                    found[f"{ours}_{unit}"] = int(file.read())
+            except OSError:  # it is gone, with its VM
+                return {}
+    return found
 
 
 def _process(pid: int) -> Found:

@@ -108,7 +108,8 @@ def listed(paths: VmPaths, definition: t.Optional[Definition], ask: t.Optional[A
 def of_definition(definition: Definition) -> list[Disk]:
     """The disks of a VM."""
     wanted = effective(definition.intent, os.uname().machine)["disks"]
-    return [Disk(one["name"], definition.files[one["name"]], bool(one.get("readonly"))) for one in wanted]
+    disks = [one for one in wanted if one["type"] == "disk"]
+    return [Disk(one["name"], definition.files[one["name"]], bool(one.get("readonly"))) for one in disks]
 
 
 def look(disks: t.Sequence[Disk], ask: t.Optional[Ask]) -> dict[str, list[dict[str, t.Any]]]:

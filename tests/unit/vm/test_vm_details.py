@@ -48,7 +48,7 @@ def details(where: Layout, actual: Actual, *subjects: str) -> dict[str, t.Any]:
 def test_of_a_vm_that_runs(where: Layout) -> None:
     running = Actual(DEFINITION, of_pid(os.getpid()), None, "running")
     found = details(where, running, "statistics", "usage")
-    assert found["statistics"] == {"disks": {"d": {"read_bytes": 7, "written_bytes": 0, "reads": 1}}}
+    assert found["statistics"] == {"disks": {"d": {"read_bytes": 7, "written_bytes": 0, "reads": 1}}, "networks": {}}
     usage = found["usage"]
     assert usage["runner"] is None and usage["qemu"]["cpu_seconds"] >= 0 and "0" in usage["vcpu_seconds"]
     assert usage["qemu"]["memory"]["rss"] >= usage["qemu"]["memory"]["pss"] > 0
