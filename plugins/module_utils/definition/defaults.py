@@ -34,6 +34,7 @@ DEFAULTS: dict[str, t.Any] = {
     "cmdline": None,
     "disks": [],
     "networks": [],
+    "cloud_init": {},
     "serial": "file",
     "display": "none",
     "agent": False,
@@ -65,7 +66,7 @@ def effective(intent: t.Mapping[str, t.Any], host_arch: str) -> dict[str, t.Any]
     result["machine"] = intent.get("machine") or MACHINES[result["arch"]]
     result["disks"] = [_disk(disk) for disk in result["disks"]]
     result["networks"] = [_network(network) for network in result["networks"]]
-    for key in ("extra_args", "labels", "policy"):
+    for key in ("cloud_init", "extra_args", "labels", "policy"):
         result[key] = type(DEFAULTS[key])(result[key])  # nobody shall change the default itself
     return result
 

@@ -11,6 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, limits, names, sizes, values
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.cloud_init import cloud_init
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import disks
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import extra_args
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import networks
@@ -85,6 +86,7 @@ _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "cmdline": _cmdline,
     "disks": disks,
     "networks": networks,
+    "cloud_init": cloud_init,
     "serial": _one_of(SERIALS),
     "display": _one_of(DISPLAYS),
     "agent": values.yes_or_no,

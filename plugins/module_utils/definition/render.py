@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import network_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_seed import seed_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 
@@ -44,7 +45,8 @@ class Place:
     """What rendering must know of the host.
 
     ``accel`` is kvm or tcg, proven already; the descriptors are listening sockets that QEMU inherits,
-    ``agent_fd`` only where there is an agent; ``host_arch`` is what ``platform.machine()`` says;
+    ``agent_fd`` only where there is an agent, ``seed`` only where there is cloud_init; ``host_arch`` is what
+    ``platform.machine()`` says;
     ``disks`` are the files by disk name.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
     ``renamed`` by option (kernel, initrd).
@@ -61,6 +63,7 @@ class Place:
     host_arch: str
     sandbox: bool = True
     agent_fd: t.Optional[int] = None
+    seed: t.Optional[Source] = None
     disks: t.Mapping[str, DiskFile] = field(default_factory=dict)
     sets: t.Sequence[FdSet] = ()
     sources: t.Mapping[str, Source] = field(default_factory=dict)
@@ -83,6 +86,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *disk_arguments(wanted["disks"], place.disks, place.sources),
         *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
         *_agent(wanted, place),
+        *seed_arguments(place.seed),
         *_actions(wanted),
         *wanted["extra_args"],
     ]

@@ -5,6 +5,7 @@
 ========================================  ==========================================================
 ``STATE/vms/NAME/definition.json``        what the user wants, see ``definition/stored.py``
 ``STATE/vms/NAME/disks/``                 images that we created; the only ones ``purge`` deletes
+``STATE/vms/NAME/seed.iso``               what cloud-init finds in the guest, made of the definition at each start
 ``STATE/vms/NAME/output/``                files that QEMU may write at a caller's wish; QEMU's folder
 ``STATE/vms/NAME/serial.log``             first serial port since the last start (``.1``: before that)
 ``STATE/vms/NAME/qemu.log``               what QEMU said on stdout and stderr since the last start
@@ -21,6 +22,7 @@
 ``LOG/NAME.runner.log``                   what the runner itself said
 ``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running; its QEMU's
                                           past events, and ``order.json``, what a task wants of the next runner
+``RUN/NAME/seed/``                         the files of a seed while it is made
 ``RUN/@direct-NAME/lock``                 held while a task speaks to the direct monitor
 ``RUN/@launch-NAME/lock``                 held while a runner is started or replaced
 ========================================  ==========================================================
@@ -59,6 +61,14 @@ class VmPaths:
     @property
     def output(self) -> str:
         return os.path.join(self.home, "output")
+
+    @property
+    def seed(self) -> str:
+        return os.path.join(self.home, "seed.iso")
+
+    @property
+    def seed_work(self) -> str:
+        return os.path.join(self.run, "seed")
 
     @property
     def serial_log(self) -> str:

@@ -17,12 +17,13 @@ import stat
 import subprocess
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import seed
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, locks, processes, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, iso, locks, processes, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import premises
@@ -126,6 +127,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
             renamed={} if uid is None else _renamed(wanted, opened),
             sets=opened.sets,
             agent_fd=agent.fileno() if agent else None,
+            seed=_seed(wanted["cloud_init"], definition, paths, opened, uid),
         )
         log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         stack.callback(os.close, log_fd)
@@ -158,6 +160,18 @@ def _sources(
             source = dataclasses.replace(source, backing=tuple(opened.base(name, link) for link in links))
         sources[name] = source
     return sources
+
+
+def _seed(
+    wanted: t.Mapping[str, t.Any], definition: Definition, paths: VmPaths, opened: Opened, uid: t.Optional[int]
+) -> t.Optional[Source]:
+    """The seed as the definition wants it now: it is made when QEMU starts, so that it never is an old one."""
+    if not wanted:
+        files.remove(paths.seed)
+        return None
+    contents = seed.contents(wanted, definition.name, definition.uuid)
+    iso.make(paths.seed, "cidata", seed.label(contents), contents, paths.seed_work)
+    return Source(paths.seed, "raw") if uid is None else opened.seed(paths.seed)
 
 
 def _is_device(path: str) -> bool:

@@ -255,6 +255,8 @@ class Ensure:
         before = self.actual.definition
         self._made_home()
         files.write_json(self._paths.definition, definition.to_json())
+        if not definition.intent.get("cloud_init"):
+            files.remove(self._paths.seed)
         if before is None:
             self._undo.append(lambda: files.remove(self._paths.definition))
             self._undo.append(lambda: files.remove(self._paths.runner_log))
@@ -301,7 +303,7 @@ class Ensure:
         self._unit.forget()
         sweep(self._paths, self.actual)
         paths = self._paths
-        notes = (paths.last_exit, paths.last_start, paths.runner_env)
+        notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.seed)
         for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)

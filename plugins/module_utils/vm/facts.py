@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.seed import without_secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import age, noted
@@ -26,7 +27,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "name": paths.name,
         "status": actual.status,
         "uuid": definition.uuid if definition else known.get("uuid"),
-        "definition": definition.intent if definition else None,
+        "definition": without_secrets(definition.intent) if definition else None,
         "disks": {name: file.path for name, file in definition.files.items()} if definition else {},
         "qemu_pid": actual.qemu.pid if actual.qemu else None,
         "qemu_uid": qemu.get("uid"),
@@ -84,7 +85,7 @@ def before_after(
     actual: Actual, state: str, actions: t.Sequence[Action], difference: Difference
 ) -> dict[str, dict[str, t.Any]]:
     """Ansible's diff: the changed options and the status, the same in check mode as for real."""
-    before, after = dict(difference.before), dict(difference.after)
+    before, after = without_secrets(difference.before), without_secrets(difference.after)
     if actions:
         before["status"] = _word(actual)
         after["status"] = _then(before["status"], state, {action.kind for action in actions})

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, iso, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import readable_file
 
@@ -28,6 +28,8 @@ def check_definition(intent: t.Mapping[str, t.Any], where: Layout, remember: boo
     for option in ("kernel", "initrd"):
         if wanted[option]:
             readable_file(option, wanted[option], f"Give the path of a {option} image on this host")
+    if wanted["cloud_init"]:
+        iso.tool()
     if wanted["accel"] == "kvm":
         accel.resolve("kvm", wanted["arch"], binary, where.cache if remember else None)
 

@@ -26,6 +26,7 @@ def test_the_documented_defaults() -> None:
         "cmdline": None,
         "disks": [],
         "networks": [],
+        "cloud_init": {},
         "serial": "file",
         "display": "none",
         "agent": False,

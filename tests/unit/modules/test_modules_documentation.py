@@ -57,6 +57,7 @@ DEFAULTS: dict[str, Options] = {
         "cmdline": None,
         "disks": None,
         "networks": None,
+        "cloud_init": None,
         "serial": None,
         "display": None,
         "agent": None,
