@@ -26,7 +26,7 @@ AGENT = "maqet-agent"
 PANIC = "maqet-panic"
 AGENT_PORT = "maqet-agent-port"
 # The name by which an agent finds its port; qemu-ga and the distributions' units look for no other.
-AGENT_PORT_NAME = "org.qemu.guest_0"
+AGENT_PORT_NAME = "org.qemu.guest_agent.0"
 
 _SANDBOX = [("obsolete", "deny"), ("elevateprivileges", "deny"), ("spawn", "deny"), ("resourcecontrol", "deny")]
 

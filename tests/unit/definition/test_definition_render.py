@@ -263,7 +263,7 @@ def test_an_agents_port_comes_after_all_cards_so_that_they_keep_their_addresses(
         *("-device", "virtio-serial-pci,id=maqet-agent-bus"),
         *(
             "-device",
-            "virtserialport,id=maqet-agent-port,bus=maqet-agent-bus.0,chardev=maqet-agent,name=org.qemu.guest_0",
+            "virtserialport,id=maqet-agent-port,bus=maqet-agent-bus.0,chardev=maqet-agent,name=org.qemu.guest_agent.0",
         ),
     ]
 
