@@ -85,7 +85,12 @@ rm -rf etc/hostname etc/ssh/ssh_host_* var/lib/apt/lists/* var/cache/apt/*.bin u
 """
 _FSTAB = f"LABEL={_ROOT} / ext4 errors=remount-ro 0 1\n"
 # What costs seconds under emulation and tests nothing of ours. Where cloud-init looks for its data is left to itself.
-_CLOUD_CFG = "locale: false\nssh_genkeytypes: [ed25519]\n"
+_CLOUD_CFG = """\
+locale: false
+ssh_genkeytypes: [ed25519]
+grub_dpkg: {enabled: false}
+apt: {preserve_sources_list: true}
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +121,7 @@ class Image:
             "cmdline": command_line(self.arch),
             "disks": [{"name": "root", "base": str(self.disk)}],
             "memory": "512",
-            "cpus": 2,
-            "accel": "tcg",
+            "accel": "tcg",  # with one CPU: two that are emulated wait for each other on a machine with other work
         }
 
 

@@ -28,7 +28,8 @@ _PREFIX = "ansible_collections.maqet.qemu.plugins.module_utils."
 # Everything that runner.daemon reaches; a test compares this list with its imports.
 SOURCES = (
     "definition.defaults", "definition.networks", "definition.render", "definition.render_disks",
-    "definition.render_networks", "definition.render_seed", "definition.seed", "definition.spelling", "definition.stored", "definition.values",
+    "definition.render_networks", "definition.render_seed", "definition.seed", "definition.spelling",
+    "definition.stored", "definition.values",
     "errors",
     "guard.addresses", "guard.agent", "guard.agent_commands", "guard.caller", "guard.canonical", "guard.case",
     "guard.chain", "guard.commands", "guard.conditions", "guard.devices", "guard.entry", "guard.gate",
@@ -40,8 +41,8 @@ SOURCES = (
     "guard.schema", "guard.scope", "guard.segments", "guard.sweep", "guard.verdict", "guard.walk",
     "guard.witness",
     "host.accel", "host.chain", "host.commands", "host.emulators", "host.files", "host.hostkey",
-    "host.identity", "host.iso", "host.locks", "host.paths", "host.processes", "host.qemu", "host.schema_cache", "host.status",
-    "host.yaml_reader", "host.yaml_strict",
+    "host.identity", "host.iso", "host.locks", "host.paths", "host.processes", "host.qemu", "host.schema_cache",
+    "host.status", "host.yaml_reader", "host.yaml_strict",
     "qmp.ending", "qmp.events", "qmp.exits", "qmp.handover", "qmp.host_policy", "qmp.protocol", "qmp.refusal",
     "runner.adoption", "runner.agent", "runner.batch", "runner.bounds", "runner.client", "runner.daemon",
     "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.guest", "runner.keeper",

@@ -221,6 +221,7 @@ def test_a_real_guest(local: Local, debian: cloud_guest.Image, tmp_path: Path) -
             "name": name,
             "state": "running",
             **debian.options(),
+            "agent": True,
             "networks": [{"type": "user", "hostfwd": [{"host_port": login.port, "guest_port": 22}]}],
             "cloud_init": {"user_data": user_data, **more},
             "timeout": SECONDS,
@@ -240,6 +241,7 @@ def test_a_real_guest(local: Local, debian: cloud_guest.Image, tmp_path: Path) -
         assert checked["actions"] == first["actions"] and (first["changed"], again["changed"]) == (True, False)
         assert login.ask("hostname") == f"{name}\n"
         assert login.ask("sudo", "cloud-init", "query", "instance_id").strip() == first["vm"]["uuid"]
+        modules.must("maqet_guest", vm=name, command="guest-ping", wait_for_agent=True, timeout=SECONDS)
         assert "ada" in login.ask("id") and login.ask("cat", "/var/lib/runs") == "first\n"
 
         refused, second, third = local.run(

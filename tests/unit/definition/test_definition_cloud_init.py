@@ -133,6 +133,7 @@ def test_not_a_dictionary(refused: Refused) -> None:
 def test_a_change_costs_a_restart_and_the_order_of_keys_none() -> None:
     one = {"cloud_init": {"user_data": {"hostname": "a", "locale": "C"}}}
     assert not diff(one, {"cloud_init": {"user_data": {"locale": "C", "hostname": "a"}}}, "x86_64")
-    for other in ({"cloud_init": {}}, {"cloud_init": {"user_data": {"hostname": "b"}}}, {}):
+    others: list[dict[str, t.Any]] = [{"cloud_init": {}}, {"cloud_init": {"user_data": {"hostname": "b"}}}, {}]
+    for other in others:
         assert diff(one, other, "x86_64").impacts == {"cloud_init": RESTART}
     assert not diff({}, {"cloud_init": {}}, "x86_64").restart

@@ -103,17 +103,14 @@ def test_the_instance() -> None:
     assert instance(**one, instance_id="i-1") == "i-1"
     first, second = instance(**one, rerun=True), instance(**other, rerun=True)
     assert first == instance(**one, rerun=True) != second and first.startswith(f"{UUID}-")
-    by_part = {
-        instance(**{"user_data": {}, "rerun": True, **more})
-        for more in (
-            {},
-            {"vendor_data": {}},
-            {"meta_data": {"a": 1}},
-            {"network_config": {"config": "disabled"}},
-            {"network_config": {"version": 1, "config": []}},
-        )
-    }
-    assert len(by_part) == 5
+    parts: list[dict[str, t.Any]] = [
+        {},
+        {"vendor_data": {}},
+        {"meta_data": {"a": 1}},
+        {"network_config": {"config": "disabled"}},
+        {"network_config": {"version": 1, "config": []}},
+    ]
+    assert len({instance(**{"user_data": {}, "rerun": True, **more}) for more in parts}) == len(parts)
 
 
 def test_a_label_is_of_the_files_and_fits() -> None:
