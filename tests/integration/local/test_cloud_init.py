@@ -168,15 +168,6 @@ def test_a_host_without_a_program_for_it(name: str, monkeypatch: pytest.MonkeyPa
 # --- a real guest ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def debian() -> cloud_guest.Image:
-    """The Debian guest, built if this is the first time."""
-    missing = cloud_guest.missing_parts()
-    if missing:
-        pytest.skip(f"the Debian guest cannot be built here for want of {', '.join(missing)}")
-    return cloud_guest.image()
-
-
 class Login:
     """A way into a guest by ssh, with a key of this test."""
 
