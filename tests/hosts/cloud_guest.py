@@ -83,6 +83,8 @@ cd /
 rm -rf etc/hostname etc/ssh/ssh_host_* var/lib/apt/lists/* var/cache/apt/*.bin usr/share/doc/* usr/share/man/*
 : >etc/machine-id
 """
+# An emulated guest on a machine with other work may take minutes for what takes others a second.
+_SYSTEMD = "[Manager]\nDefaultTimeoutStartSec=30min\nDefaultDeviceTimeoutSec=30min\n"
 _FSTAB = f"LABEL={_ROOT} / ext4 errors=remount-ro 0 1\n"
 # What costs seconds under emulation and tests nothing of ours. Where cloud-init looks for its data is left to itself.
 _CLOUD_CFG = """\
@@ -145,7 +147,7 @@ def image(say: t.Callable[[str], None] = print) -> Image:
     Sessions that want it at once wait for one of them to build it. Raises :class:`rootfs.HostError`.
     """
     arch, distro = platform.machine(), rootfs.default_distro()
-    recipe = repr((BOOTSTRAP_PACKAGES, APT_PACKAGES, ARCHES[arch], _SETUP_SCRIPT, _TABLE, _FSTAB, _CLOUD_CFG))
+    recipe = repr((BOOTSTRAP_PACKAGES, APT_PACKAGES, ARCHES[arch], _SETUP_SCRIPT, _TABLE, _SYSTEMD, _FSTAB, _CLOUD_CFG))
     cache = rootfs.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"guest-{distro}-{arch}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
@@ -168,6 +170,7 @@ def _build(distro: str, arch: str, folder: Path, log: t.IO[bytes]) -> None:
     packages = " ".join((*APT_PACKAGES, ARCHES[arch].kernel))
     rootfs.bootstrap(distro, root, BOOTSTRAP_PACKAGES, log)
     rootfs.write(root / "etc/fstab", _FSTAB)
+    rootfs.write(root / "etc/systemd/system.conf.d/95-maqet-test.conf", _SYSTEMD)
     rootfs.write(root / "etc/cloud/cloud.cfg.d/95_maqet_test.cfg", _CLOUD_CFG)
     rootfs.inside(root, _SETUP_SCRIPT.format(packages=packages), log)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
