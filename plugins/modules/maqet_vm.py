@@ -493,6 +493,49 @@ options:
             description: Port in the guest.
             type: int
             required: true
+  cloud_init:
+    description:
+      - What cloud-init finds in the guest when it boots, on a small read-only disk with the label C(cidata) (its data
+        source NoCloud). V({}) takes the disk away, which is also what a new VM has.
+      - The dictionary is managed as a whole. A change needs a restart of a running VM.
+      - It is C(seed.iso) in the VM's folder, for which the host needs the package C(xorriso), which the role
+        C(maqet.qemu.hypervisor) installs. It is made anew at a start if the definition asks for another one, and goes
+        with the definition.
+      - Passwords and keys in it are stored in the VM's folder, which is closed to other users. No result, diff or log
+        shows them; of each part there is a digest.
+      - See the guide on cloud-init in the documentation of this collection.
+    type: dict
+    suboptions:
+      user_data:
+        description:
+          - What the guest is to become. A dictionary is a C(#cloud-config). A text is taken as it is, and begins with a
+            header that cloud-init knows, such as C(#cloud-config), C(#!/bin/sh) or C(#include), or is a jinja template
+            or a MIME message.
+          - Of a dictionary, keys that look misspelt are refused, and those that belong elsewhere.
+        type: raw
+      meta_data:
+        description:
+          - Facts of the instance, as a dictionary or as YAML. C(instance-id) is added, see O(cloud_init.instance_id),
+            and C(local-hostname) with the VM's name, unless they are there.
+        type: raw
+      network_config:
+        description:
+          - Configuration of the network, as a dictionary or as YAML, in version 1 or 2. By default cloud-init asks for
+            an address by DHCP.
+        type: raw
+      vendor_data:
+        description: Like O(cloud_init.user_data), which has precedence over it.
+        type: raw
+      instance_id:
+        description:
+          - Name of the instance. cloud-init does most of its work once for each. The VM's UUID by default.
+        type: str
+      rerun:
+        description:
+          - Whether cloud-init is to do its work again when the data have changed. V(false) by default, where only what
+            it does at each boot is done with the new data.
+          - With V(true) the instance gets a name that is made of the VM's UUID and the data.
+        type: bool
   shares:
     description:
       - All folders of the host that the guest may mount, such as by C(mount -t 9p -o trans=virtio,version=9p2000.L TAG
@@ -834,6 +877,26 @@ EXAMPLES = r"""
         peer: db1
     allow_restart: true
 
+- name: A VM made of a cloud image, with a user and a package
+  maqet.qemu.maqet_vm:
+    name: web2
+    state: running
+    memory: 1G
+    disks:
+      - name: root
+        base: /srv/images/debian-12-genericcloud-amd64.qcow2
+        size: 20G
+    networks:
+      - type: user
+    cloud_init:
+      user_data:
+        users:
+          - name: admin
+            ssh_authorized_keys: ["{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"]
+            sudo: ALL=(ALL) NOPASSWD:ALL
+            shell: /bin/bash
+        packages: [nginx]
+
 - name: Boot a kernel and wait until its userland speaks
   maqet.qemu.maqet_vm:
     name: demo
@@ -951,8 +1014,12 @@ vm:
     status: {description: 'V(absent), V(stopped), or what QEMU says, such as V(running) or V(paused).', type: str,
       returned: always}
     uuid: {description: Its UUID., type: str, returned: always}
-    definition: {description: 'The options that are managed. Memory in MiB, huge pages in KiB, and sizes in bytes.
-      Passwords are hidden.', type: dict, returned: always}
+    definition:
+      description:
+        - The options that are managed. Memory in MiB, huge pages in KiB, and sizes in bytes. Passwords are hidden; of
+          O(cloud_init) there are digests.
+      type: dict
+      returned: always
     disks: {description: The image of each disk., type: dict, returned: always}
     networks:
       description:
@@ -1064,8 +1131,10 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import THROTTLES
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import SOURCE_FORMATS
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.hidden import hide
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.seed import shown
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
@@ -1162,6 +1231,14 @@ _SHARE = {
     "type": {"type": "str", "choices": ["9p"]},
     "security_model": {"type": "str", "choices": ["mapped-xattr", "none"]},
 }
+_CLOUD_INIT = {
+    "user_data": {"type": "raw"},
+    "meta_data": {"type": "raw"},
+    "network_config": {"type": "raw"},
+    "vendor_data": {"type": "raw"},
+    "instance_id": {"type": "str"},
+    "rerun": {"type": "bool"},
+}
 SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
     "state": {
@@ -1192,6 +1269,8 @@ SPEC: dict[str, t.Any] = {
     "cmdline": {"type": "str"},
     "disks": {"type": "list", "elements": "dict", "options": _DISK},
     "networks": {"type": "list", "elements": "dict", "options": _NETWORK},
+    # Not for syslog; Task.conceal says later what is shown of it.
+    "cloud_init": {"type": "dict", "options": _CLOUD_INIT, "no_log": True},
     "shares": {"type": "list", "elements": "dict", "options": _SHARE},
     "serial": {"type": "str", "choices": ["file", "socket", "none"]},
     "display": {"type": "str", "choices": ["none", "headless", "vnc"]},
@@ -1244,8 +1323,19 @@ def desired(params: dict[str, t.Any]) -> Desired:
     )
 
 
+def _conceal(task: door.Task) -> None:
+    """Secrets are not repeated among the options; what else a result says of them is hidden already."""
+    seed, console = task.params["cloud_init"], task.params["vnc"]
+    concealed = {} if seed is None else {"cloud_init": shown(seed)}
+    if console is not None:
+        concealed["vnc"] = hide({"vnc": console})["vnc"]
+    if concealed:
+        task.conceal(concealed, ())
+
+
 def ensure(task: door.Task) -> dict[str, t.Any]:
     """Make the VM what the task says."""
+    _conceal(task)
     wanted = desired(task.params)
     reason = f"maqet_vm: state={wanted.state}"
     return carry_out(task, layout(), wanted.name, reason, wanted.patience.timeout, lambda _stored: wanted)

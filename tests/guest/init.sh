@@ -65,7 +65,7 @@ watch_power_button() {
 # The port has its name by now: virtio_console was loaded long before the disks, and QEMU names a port at once.
 start_agent() {
     for port in /sys/class/virtio-ports/*; do
-        [ "$(cat "$port/name" 2>/dev/null)" = org.qemu.guest_0 ] || continue
+        [ "$(cat "$port/name" 2>/dev/null)" = org.qemu.guest_agent.0 ] || continue
         /lib/agent/ld.so --library-path /lib/agent /lib/agent/qemu-ga -m virtio-serial -p "/dev/${port##*/}" -t /run \
             </dev/null >/dev/null 2>&1 &
     done

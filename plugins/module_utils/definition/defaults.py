@@ -48,6 +48,7 @@ DEFAULTS: dict[str, t.Any] = {
     "disks": [],
     "networks": [],
     "shares": [],
+    "cloud_init": {},
     "serial": "file",
     "display": "none",
     "vnc": {},

@@ -23,6 +23,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition import (
     values,
 )
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import devices as others
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.cloud_init import cloud_init
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import check_kernel_first
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import disks
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import extra_args
@@ -106,6 +107,7 @@ _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "cmdline": _cmdline,
     "disks": disks,
     "networks": networks,
+    "cloud_init": cloud_init,
     "shares": shares,
     "serial": _one_of(console.SERIALS),
     "display": _one_of(console.DISPLAYS),

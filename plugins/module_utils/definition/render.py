@@ -36,6 +36,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_firmw
 )
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import End, network_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import Ports
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_seed import seed_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 
@@ -46,7 +47,7 @@ AGENT = "maqet-agent"
 PANIC = "maqet-panic"
 AGENT_PORT = "maqet-agent-port"
 # The name by which an agent finds its port; qemu-ga and the distributions' units look for no other.
-AGENT_PORT_NAME = "org.qemu.guest_0"
+AGENT_PORT_NAME = "org.qemu.guest_agent.0"
 
 _SANDBOX = [("obsolete", "deny"), ("elevateprivileges", "deny"), ("spawn", "deny"), ("resourcecontrol", "deny")]
 
@@ -65,7 +66,8 @@ class Place:
     """What rendering must know of the host.
 
     ``accel`` is kvm or tcg, proven already; the descriptors are listening sockets that QEMU inherits,
-    ``agent_fd`` and ``serial_fd`` only where there is such a port; ``host_arch`` is what ``platform.machine()`` says;
+    ``agent_fd`` and ``serial_fd`` only where there is such a port, ``seed`` only where there is cloud_init;
+    ``host_arch`` is what ``platform.machine()`` says;
     ``disks`` are the files by disk name.
     ``vnc_password`` is a file that holds it; ``host_nodes`` what QEMU calls the nodes of USB devices, by their place.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
@@ -89,6 +91,7 @@ class Place:
     host_nodes: t.Mapping[int, str] = field(default_factory=dict)
     flash: t.Optional[Flash] = None
     tpm_fd: t.Optional[int] = None
+    seed: t.Optional[Source] = None
     disks: t.Mapping[str, DiskFile] = field(default_factory=dict)
     sets: t.Sequence[FdSet] = ()
     sources: t.Mapping[str, Source] = field(default_factory=dict)
@@ -124,6 +127,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *ports.arguments(),
         *plugged,
         *_agent(wanted, place),
+        *seed_arguments(place.seed),
         *_actions(wanted),
         *share_arguments(wanted["shares"], place.renamed),
         # Behind everything else that has a PCI address, so that nothing else's moves.

@@ -5,6 +5,7 @@
 ========================================  ==========================================================
 ``STATE/vms/NAME/definition.json``        what the user wants, see ``definition/stored.py``
 ``STATE/vms/NAME/disks/``                 images that we created; the only ones ``purge`` deletes
+``STATE/vms/NAME/seed.iso``               what cloud-init finds in the guest, made of the definition at each start
 ``STATE/vms/NAME/output/``                files that QEMU may write at a caller's wish; QEMU's folder
 ``STATE/vms/NAME/nvram/``                 UEFI variables, and which firmware they belong to
 ``STATE/vms/NAME/tpm/``                   what the TPM keeps
@@ -27,6 +28,7 @@
 ``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running; its QEMU's
                                           past events, and ``order.json``, what a task wants of the next runner
 ``RUN/NAME/n/DIGEST/s``                    its end of a cable to another VM, in a folder of QEMU's
+``RUN/NAME/seed/``                         the files of a seed while it is made
 ``RUN/@direct-NAME/lock``                 held while a task speaks to the direct monitor
 ``RUN/@launch-NAME/lock``                 held while a runner is started or replaced
 ========================================  ==========================================================
@@ -91,6 +93,14 @@ class VmPaths:
     def helper_logs(self) -> str:
         """A pattern (glob) for the logs of all helpers, those of former starts too."""
         return os.path.join(glob.escape(self.home), "helper-*.log*")
+
+    @property
+    def seed(self) -> str:
+        return os.path.join(self.home, "seed.iso")
+
+    @property
+    def seed_work(self) -> str:
+        return os.path.join(self.run, "seed")
 
     @property
     def serial_log(self) -> str:

@@ -15,13 +15,14 @@ import socket
 import subprocess
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import seed
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_firmware import SHARED
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, locks, processes, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, iso, locks, processes, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import hardware, networks, nvram, premises, tpm
@@ -144,6 +145,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
             ends=networks.ends(wanted["networks"], definition, where, opened, uid, accelerator),
             flash=nvram.flash(wanted, paths, opened, uid),
             tpm_fd=tpm_fd,
+            seed=_seed(wanted["cloud_init"], definition, paths, opened, uid),
         )
         log_fd = locked_log(paths.qemu_log, stack)
         sockets = (listening.fileno() for listening in (monitor, direct, agent, serial) if listening)
@@ -176,6 +178,18 @@ def _sources(
             source = dataclasses.replace(source, backing=tuple(opened.base(name, link) for link in links))
         sources[name] = source
     return sources
+
+
+def _seed(
+    wanted: t.Mapping[str, t.Any], definition: Definition, paths: VmPaths, opened: Opened, uid: t.Optional[int]
+) -> t.Optional[Source]:
+    """The seed as the definition wants it now: it is made when QEMU starts, so that it never is an old one."""
+    if not wanted:
+        files.remove(paths.seed)
+        return None
+    contents = seed.contents(wanted, definition.name, definition.uuid)
+    iso.make(paths.seed, "cidata", seed.label(contents), contents, paths.seed_work)
+    return Source(paths.seed, "raw") if uid is None else opened.seed(paths.seed)
 
 
 def _renamed(wanted: t.Mapping[str, t.Any], opened: Opened) -> dict[str, str]:

@@ -65,6 +65,10 @@ class Opened:
         device = stat.S_ISBLK(os.fstat(fd).st_mode)
         return Source(self._set([fd], f"base-{name}"), link.driver, device)
 
+    def seed(self, path: str) -> Source:
+        """The seed for cloud-init, which is root's and holds secrets; QEMU reads it."""
+        return Source(self._set([_image("cloud_init", path, os.O_RDONLY)], "seed"), "raw")
+
     def readable(self, option: str, path: str) -> str:
         """A file that QEMU opens by name and reads once; the name.
 

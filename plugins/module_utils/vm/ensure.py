@@ -287,6 +287,8 @@ class Ensure:
         before = self.actual.definition
         self._made_home()
         files.write_json(self.paths.definition, definition.to_json())
+        if not definition.intent.get("cloud_init"):
+            files.remove(self.paths.seed)
         if before is None:
             self._undo.append(lambda: files.remove(self.paths.definition))
             self._undo.append(lambda: files.remove(self.paths.runner_log))
@@ -333,7 +335,7 @@ class Ensure:
         self._unit.forget()
         sweep(self.paths, self.actual)
         paths = self.paths
-        notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log, paths.snapshots)
+        notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log, paths.snapshots, paths.seed)
         for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
             for name in (path, f"{path}.1"):
                 files.remove(name)

@@ -8,6 +8,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.hidden import hide, hide_both
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.seed import without_secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
@@ -29,7 +30,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "name": paths.name,
         "status": actual.status,
         "uuid": definition.uuid if definition else known.get("uuid"),
-        "definition": hide(definition.intent) if definition else None,
+        "definition": without_secrets(hide(definition.intent)) if definition else None,
         "disks": {name: file.path for name, file in definition.files.items()} if definition else {},
         "networks": network_facts(definition, runs),
         "qemu_pid": actual.qemu.pid if actual.qemu else None,
@@ -110,7 +111,7 @@ def before_after(
     actual: Actual, state: str, actions: t.Sequence[Action], difference: Difference
 ) -> dict[str, dict[str, t.Any]]:
     """Ansible's diff: the changed options and the status, the same in check mode as for real."""
-    before, after = hide_both(difference.before, difference.after)
+    before, after = map(without_secrets, hide_both(difference.before, difference.after))
     if actions:
         before["status"] = _word(actual)
         after["status"] = _then(before["status"], state, {action.kind for action in actions})

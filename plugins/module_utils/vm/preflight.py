@@ -13,7 +13,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults imp
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import check_possible
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import listen as vnc_listens
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, firmware, qemu, tpm
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, firmware, iso, qemu, tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import preflight_hardware
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.preflight_hardware import known
@@ -35,6 +35,8 @@ def check_definition(intent: t.Mapping[str, t.Any], where: Layout, remember: boo
     for option in ("kernel", "initrd"):
         if wanted[option]:
             readable_file(option, wanted[option], f"Give the path of a {option} image on this host")
+    if wanted["cloud_init"]:
+        iso.tool()
     if wanted["accel"] == "kvm":
         accel.resolve("kvm", wanted["arch"], binary, where.cache if remember else None)
 

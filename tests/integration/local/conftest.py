@@ -21,7 +21,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import argument, command_lines, of_pid
 from ansible_collections.maqet.qemu.plugins.modules import maqet_vm
-from ansible_collections.maqet.qemu.tests.hosts import modules, play
+from ansible_collections.maqet.qemu.tests.hosts import cloud_guest, modules, play
+from ansible_collections.maqet.qemu.tests.hosts.plugin import REQUIRED
 
 Result = t.Dict[str, t.Any]
 NOTHING = {"accel": "tcg", "memory": "64"}
@@ -93,6 +94,18 @@ def _guest(name: str, *options: str) -> Result:
         "memory": "256",
         "accel": "tcg",
     }
+
+
+@pytest.fixture(scope="session")
+def debian() -> cloud_guest.Image:
+    """A real Debian with cloud-init, built on first use (minutes). Skips where it cannot be, as hosts do."""
+    missing = cloud_guest.missing_parts()
+    if missing:
+        reason = "the Debian guest needs " + ", ".join(missing)
+        if REQUIRED:
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return cloud_guest.image()
 
 
 def given(name: str, **wanted: t.Any) -> Result:

@@ -38,6 +38,7 @@ def test_the_documented_defaults() -> None:
         "cmdline": None,
         "disks": [],
         "networks": [],
+        "cloud_init": {},
         "shares": [],
         "serial": "file",
         "display": "none",

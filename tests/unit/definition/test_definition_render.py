@@ -362,9 +362,24 @@ def test_an_agents_port_comes_after_all_cards_so_that_they_keep_their_addresses(
         *("-device", "virtio-serial-pci,id=maqet-agent-bus"),
         *(
             "-device",
-            "virtserialport,id=maqet-agent-port,bus=maqet-agent-bus.0,chardev=maqet-agent,name=org.qemu.guest_0",
+            "virtserialport,id=maqet-agent-port,bus=maqet-agent-bus.0,chardev=maqet-agent,name=org.qemu.guest_agent.0",
         ),
     ]
+
+
+def test_a_seed_comes_behind_all_that_keeps_its_address() -> None:
+    """Read-only, twice said; without a boot index."""
+    cards: dict[str, t.Any] = {"networks": [{"type": "user"}], "agent": True, "disks": [{"size": "1G"}]}
+    without, line = render(cards), render({**cards, "cloud_init": {"user_data": {}}}, seed=Source("/a,b", "raw"))
+    assert render({**cards, "cloud_init": {}}) == without
+    assert line[: len(without)] == without
+    blocks = [json.loads(line[len(without) + index]) for index in (1, 3)]
+    assert line[len(without) :: 2] == ["-blockdev", "-blockdev", "-device"]
+    assert blocks == [
+        {"driver": "file", "node-name": "maqet-seed-file", "filename": "/a,b", "read-only": True},
+        {"driver": "raw", "node-name": "maqet-seed", "file": "maqet-seed-file", "read-only": True},
+    ]
+    assert line[-1] == "virtio-blk-pci,id=maqet-seed,drive=maqet-seed,serial=cidata"
 
 
 X86_PANIC, ARM_PANIC = ["-device", "pvpanic,id=maqet-panic"], ["-device", "pvpanic-pci,id=maqet-panic"]

@@ -70,6 +70,7 @@ DEFAULTS: dict[str, Options] = {
         "cmdline": None,
         "disks": None,
         "networks": None,
+        "cloud_init": None,
         "shares": None,
         "serial": None,
         "display": None,

@@ -38,10 +38,12 @@ def test_numbers_and_access(image: str, tmp_path: pathlib.Path) -> None:
         assert opened.disk("root", str(tmp_path / "link"), "raw", False) == Source("/dev/fdset/2", "raw")
         assert opened.disk("cd", image, "qcow2", True) == Source("/dev/fdset/3", "qcow2")
         assert opened.base("root", Link(image, "raw")) == Source("/dev/fdset/4", "raw")
-        assert [one.number for one in opened.sets] == [1, 2, 2, 3, 4]
-        assert [one.opaque for one in opened.sets] == ["serial", "disk-root", "disk-root", "disk-cd", "base-root"]
+        assert opened.seed(image) == Source("/dev/fdset/5", "raw")
+        assert [one.number for one in opened.sets] == [1, 2, 2, 3, 4, 5]
+        names = ["serial", "disk-root", "disk-root", "disk-cd", "base-root", "seed"]
+        assert [one.opaque for one in opened.sets] == names
         modes = [access(one.fd) for one in opened.sets]
-        assert modes == [os.O_WRONLY, os.O_RDWR, os.O_RDONLY, os.O_RDONLY, os.O_RDONLY]
+        assert modes == [os.O_WRONLY, os.O_RDWR, os.O_RDONLY, os.O_RDONLY, os.O_RDONLY, os.O_RDONLY]
         assert fcntl.fcntl(opened.sets[0].fd, fcntl.F_GETFL) & os.O_APPEND
         assert opened.inherited == [one.fd for one in opened.sets]
         assert isinstance(opened.sets[0], FdSet)
