@@ -57,8 +57,8 @@ def carry_out(task: Worker, where: Layout, name: str, reason: str, seconds: floa
             "diff": before_after(work.actual, wanted.state, actions, work.work.difference),
             "audit": control.audit,
         }
-        if wanted.state == "absent" and not wanted.purge and (work.owned() or work.state()):
-            result["kept"] = work.owned() + work.state()
+        if work.kept():
+            result["kept"] = work.kept()
         if work.actual.qemu is not None and work.actual.definition is None:
             task.warn(f"QEMU {work.actual.qemu.pid} runs as VM {name}, whose definition is gone: it is ended.")
         if not task.check:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import os
 import typing as t
 import uuid
@@ -21,7 +20,14 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, making, neighbours, networks, preflight
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import (
+    belongings,
+    disks,
+    making,
+    neighbours,
+    networks,
+    preflight,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.live import Live
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
@@ -98,8 +104,8 @@ class Ensure:
             )
         if desired.state == "absent":
             if desired.purge:
-                neighbours.check_unneeded(self.owned(), self.paths)
-            self.work.actions = plan_absent(now, self.owned(), desired.purge, self.state())
+                neighbours.check_unneeded(self.images(), self.paths)
+            self.work.actions = plan_absent(now, self.images(), desired.purge, belongings.state(self.paths))
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
             raise not_found(self._where, desired.name)
@@ -334,32 +340,16 @@ class Ensure:
         files.remove(self.paths.definition)
         self._unit.forget()
         sweep(self.paths, self.actual)
-        paths = self.paths
-        notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log, paths.snapshots, paths.seed)
-        for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
-            for name in (path, f"{path}.1"):
-                files.remove(name)
-        for name in glob.glob(paths.helper_logs):
-            files.remove(name)
-        if self._desired.purge:
-            files.remove(self.paths.output)
-        for folder in (self.paths.output, self.paths.disks, self.paths.home):
-            with contextlib.suppress(OSError):  # not empty: what is in it is the user's
-                os.rmdir(folder)
+        belongings.forget(self.paths, self._desired.purge)
 
-    def state(self) -> list[str]:
-        """What the guest keeps beside its disks."""
-        return [path for path in (self.paths.nvram, self.paths.tpm) if os.path.lexists(path)]
+    def images(self) -> list[str]:
+        """Those that the VM owns."""
+        return belongings.images(self.paths, self.actual.definition)
 
-    def owned(self) -> list[str]:
-        """The images in the VM's own folder, also of disks that it no longer has; not a file that is only used."""
-        definition = self.actual.definition
-        used = {file.path for file in definition.files.values() if not file.owned} if definition else set()
-        try:
-            paths = sorted(os.path.join(self.paths.disks, name) for name in os.listdir(self.paths.disks))
-        except FileNotFoundError:
-            return []
-        return [path for path in paths if path not in used]
+    def kept(self) -> list[str]:
+        """What removing the VM leaves on the host for want of ``purge``."""
+        purged = self._desired.state != "absent" or self._desired.purge
+        return [] if purged else self.images() + belongings.state(self.paths)
 
 
 def _identity(stored: t.Optional[Definition], desired: Desired) -> str:
