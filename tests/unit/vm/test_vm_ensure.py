@@ -15,6 +15,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import belongings
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import ensure as room
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
@@ -165,7 +166,7 @@ def test_what_removing_leaves(task: Task, vm: FakeVm, images: Images, purge: boo
     (pathlib.Path(vm.paths.output) / "dump").touch()
     work = task.work("absent", purge=purge)
     assert work.decide()[0].kind == "stop"
-    assert work.owned() == [os.path.join(vm.paths.disks, "root.qcow2")]
+    assert work.images() == [os.path.join(vm.paths.disks, "root.qcow2")]
     work.perform()
     assert work.work.stop_steps == ["system_powerdown"]
     assert tree(vm) == left
@@ -181,7 +182,7 @@ def test_what_the_guest_keeps_beside_its_disks(task: Task, vm: FakeVm, purge: bo
         path.touch()
     work = task.work("absent", purge=purge)
     work.decide()
-    assert work.state() == [vm.paths.nvram, vm.paths.tpm]
+    assert belongings.state(vm.paths) == [vm.paths.nvram, vm.paths.tpm]
     work.perform()
     assert tree(vm) == left
     assert task.run("absent", purge=purge) == ""
