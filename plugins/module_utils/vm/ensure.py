@@ -120,11 +120,13 @@ class Ensure:
         if difference or stored is None or any(action.kind == "start" for action in actions):
             preflight.check_definition(intent, self._where, remember=not check)
             networks.check_definition(intent, self._where, desired.name)
-        if any(action.kind == "start" for action in actions):
+        kinds = {action.kind for action in actions}
+        if "start" in kinds:
             preflight.check_start(intent, stored.intent if stored and now.runs else None)
+        if kinds & {"start", "plug_network"}:
             networks.check_start(intent)
         definition = Definition(desired.name, identity, intent, resolved.files)
-        if any(action.kind == "start" for action in actions):
+        if kinds & {"start", "plug_disk", "change_medium"}:
             neighbours.check_start(definition, self.paths)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions

@@ -43,10 +43,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Contr
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
 
-# What the guest says of a device that it was asked to release (QEMU QMP reference, "device_del").
-# Where devices with an id are in QEMU's tree, and the ids of processors that were plugged.
+# Where devices with an id are in QEMU's tree, and what the ids of processors begin with that were plugged.
 _DEVICES = "/machine/peripheral"
 _CPU = "maqet-cpu-"
+# What the guest says of a device that it was asked to release (QEMU QMP reference, "device_del").
 _RELEASED, _REFUSED = "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR"
 
 
