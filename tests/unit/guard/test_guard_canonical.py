@@ -108,6 +108,12 @@ class Whole(int):
         return "not a number"
 
 
+def test_a_long_text_is_written_like_a_short_one() -> None:
+    """Piece by piece, with something to escape on both sides of where pieces meet."""
+    text = 'x"\\\n\u00e9\U0001f600' * 100_000
+    assert canonical([text]) == json.dumps([text], ensure_ascii=False).encode()
+
+
 def test_subclasses_are_written_as_their_base() -> None:
     assert canonical({Text("b"): Text("x"), "a": Whole(7)}) == b'{"a":7,"b":"x"}'
 
