@@ -67,7 +67,11 @@ def test_disks(local: Local, vm: str, tmp_path: Path) -> None:
         (two, [("grow_disk", "live"), ("plug_disk", "live"), ("redefine", "live")]),
         (one[:0], [("unplug_disk", "live"), ("unplug_disk", "live"), ("redefine", "live")]),
     ]
-    sizes = [{"data1": 8 * MIB, "more": None}, {"data1": 16 * MIB, "more": MIB}, {"data1": None, "more": None}]
+    sizes: list[dict[str, t.Optional[int]]] = [
+        {"data1": 8 * MIB, "more": None},
+        {"data1": 16 * MIB, "more": MIB},
+        {"data1": None, "more": None},
+    ]
     for (disks, actions), seen in zip(expected, sizes):
         checked, real, again = (local.vm(vm, disks=disks, options=options) for options in (("--check",), (), ()))
         for result in (checked, real):

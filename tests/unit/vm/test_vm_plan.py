@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference, diff
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import (
     STATES,
     Action,
