@@ -30,7 +30,7 @@ ANSWERS: dict[str, t.Any] = {
 class FakeControl:
     """Answers as QEMU does, and refuses what is not in the table."""
 
-    def send(self, _actual: Actual, command: str, _seconds: float) -> t.Any:
+    def send(self, _actual: Actual, command: str, _seconds: float, _arguments: t.Any) -> t.Any:
         if command not in ANSWERS:
             raise MaqetError(f"{command} was refused", "qmp_error")
         return ANSWERS[command]

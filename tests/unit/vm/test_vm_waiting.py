@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import processes
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import revive, sources, waiting
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import awaited, revive, waiting
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Message
 from ansible_collections.maqet.qemu.tests.unit.vm.world import FakeVm
@@ -225,7 +225,7 @@ def test_no_descriptor_is_left(vm: FakeVm) -> None:
 
 def test_text_that_scrolled_by(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> None:
     """A match may span what is kept, and no more."""
-    monkeypatch.setattr(sources, "_WINDOW", 10)
+    monkeypatch.setattr(awaited, "_WINDOW", 10)
     vm.start()
     once_it_waits(monkeypatch, lambda: say(vm, b"n: "), lambda: say(vm, b"x" * 20 + b"login: "))
     pathlib.Path(vm.paths.serial_log).write_bytes(b"logi" + b"x" * 20 + b"logi")
