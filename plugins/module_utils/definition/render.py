@@ -107,6 +107,7 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
     plugged = [  # first, since these ask for ports
         *disk_arguments(wanted["disks"], place.disks, place.sources, ports),
         *network_arguments(wanted["networks"], place.uuid, wanted["arch"], ports, place.ends),
+        *seed_arguments(place.seed, ports),
     ]
     added = added_arguments(wanted, place.host_nodes, _has_usb(wanted), ports)
     return [
@@ -127,7 +128,6 @@ def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
         *ports.arguments(),
         *plugged,
         *_agent(wanted, place),
-        *seed_arguments(place.seed),
         *_actions(wanted),
         *share_arguments(wanted["shares"], place.renamed),
         # Behind everything else that has a PCI address, so that nothing else's moves.

@@ -47,7 +47,7 @@ def network_arguments(
     arguments = []
     for index, network in enumerate(networks):
         backend = netdev(network, index, ends[index] if ends else End())
-        card = {**device(network, index, uuid, arch), **ports.next()}
+        card = {**device(network, index, uuid, arch), **ports.card(index)}
         arguments += ["-netdev", option_string(backend.pop("type"), _flat(backend))]
         arguments += ["-device", option_string(card.pop("driver"), _flat(card))]
     return arguments

@@ -15,6 +15,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling imp
 
 #: Prefix of the ports' ids, numbered from 0.
 PORT = "maqet-port"
+#: The first ports are for network cards, each for the one of its number, whether it is there or not. So a card's place,
+#: and with it the name that many guests give it, depends on no other device.
+CARDS = 8
 #: Ports that stay free at the start, for what comes later.
 SPARE = 8
 # A port is one of eight functions of a slot; slots from 16 to 27 are far from what QEMU hands out itself, and from the
@@ -43,11 +46,11 @@ def sits_in_port(device: t.Mapping[str, t.Any]) -> bool:
 
 
 class Ports:
-    """Hands out the ports of one machine in their order."""
+    """Hands out the ports of one machine: those of cards by their number, the others in their order."""
 
     def __init__(self, machine: str) -> None:
         self._has = has_ports(machine)
-        self._used = 0
+        self._used = CARDS
 
     def next(self) -> dict[str, str]:
         """The property that puts a device into the next free port; none where the bus takes it, or all are taken."""
@@ -56,8 +59,14 @@ class Ports:
         self._used += 1
         return {"bus": f"{PORT}{self._used - 1}"}
 
+    def card(self, index: int) -> dict[str, str]:
+        """The same for a network card."""
+        if index >= CARDS:
+            return self.next()
+        return {"bus": f"{PORT}{index}"} if self._has else {}
+
     def arguments(self) -> list[str]:
-        """The ports that were handed out, and some to spare. No window for I/O ports: there are not enough for all."""
+        """All of them, and some to spare. No window for I/O ports: there are not enough for all."""
         arguments = []
         for number in range(min(self._used + SPARE, MOST) if self._has else 0):
             slot, function = divmod(number, _FUNCTIONS)

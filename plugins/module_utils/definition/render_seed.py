@@ -7,19 +7,20 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import Ports
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import json_object, option_string
 
 SEED = "maqet-seed"
 
 
-def seed_arguments(source: t.Optional[Source]) -> list[str]:
+def seed_arguments(source: t.Optional[Source], ports: Ports) -> list[str]:
     """The seed for cloud-init: a virtio disk, since some kernels for clouds, Debian's among them, know no SATA at all.
 
-    Behind disks, cards and agent, so that those keep their PCI addresses when it comes or goes; never booted from.
+    Behind the disks, so that those keep their names in the guest when it comes or goes; never booted from.
     """
     if source is None:
         return []
-    properties = [("id", SEED), ("drive", SEED), ("serial", "cidata")]
+    properties = [("id", SEED), ("drive", SEED), ("serial", "cidata"), *ports.next().items()]
     file_node = source.file_node(True, f"{SEED}-file")
     format_node = {"driver": source.driver, "node-name": SEED, "file": f"{SEED}-file", "read-only": True}
     nodes = ["-blockdev", json_object(file_node), "-blockdev", json_object(format_node)]

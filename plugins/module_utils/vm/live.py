@@ -29,7 +29,12 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks
 )
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import End, netdev
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import device as network_device
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import PORT, has_ports, sits_in_port
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import (
+    CARDS,
+    PORT,
+    has_ports,
+    sits_in_port,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.sizes import MIB
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
@@ -178,7 +183,7 @@ class Live:
         try:
             if "bridge" in network and name is not None:
                 self._join(network, name, index, card["mac"])
-            self._add_device(card, True)
+            self._add_device(card, True, index)
         except (MaqetError, OSError):
             self._send("netdev_del", {"id": backend["id"]})
             raise
@@ -239,15 +244,17 @@ class Live:
         if device["id"] not in self._children(_DEVICES):
             self._add_device(device_properties(device, 0), sits_in_port(device))
 
-    def _add_device(self, device: dict[str, t.Any], on_pci: bool) -> None:
+    def _add_device(self, device: dict[str, t.Any], on_pci: bool, card: int = CARDS) -> None:
+        """``card``: the number of a network card."""
         if on_pci and has_ports(self._running["machine"]):
-            device["bus"] = self._free_port(device["id"])
+            device["bus"] = f"{PORT}{card}" if card < CARDS else self._free_port(device["id"])
         self._send("device_add", device)
 
     def _free_port(self, device: str) -> str:
-        """From the end: what was there at the start sits in the first ones."""
-        ports = {name for name in self._children(_DEVICES) if name.startswith(PORT)}
-        for port in sorted(ports, key=lambda name: int(name[len(PORT) :]), reverse=True):
+        """The first that nothing sits in, of those that are not kept for cards."""
+        names = [name for name in self._children(_DEVICES) if name.startswith(PORT)]
+        ports = sorted(names, key=lambda name: int(name[len(PORT) :]))[CARDS:]
+        for port in ports:
             if not any(name.startswith("child[") for name in self._children(f"{_DEVICES}/{port}/{port}")):
                 return port
         raise MaqetError(
