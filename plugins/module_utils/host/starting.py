@@ -142,6 +142,9 @@ def _as_session(start: Start) -> None:
         if not wait_readable([reader], start.seconds):
             _end(child)
             raise _failure(start, f"it was not ready within {start.seconds:g} s")
+        if _ready(start) is None:  # it has said why, and is on its way out: nothing of it is to be left behind us
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_END_SECONDS)
         child.returncode = 0  # it outlives us, of which Popen would complain
     finally:
         os.close(reader)
@@ -157,10 +160,17 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _outcome(start: Start) -> dict[str, t.Any]:
+    status = _ready(start)
+    if status is None:
+        raise _failure(start, "it ended without a word")
+    return status
+
+
+def _ready(start: Start) -> t.Optional[dict[str, t.Any]]:
+    """The status of a runner that is ready, or None."""
     status = files.read_json(start.paths.status)
-    if _is_answer(status, start) and status.get("phase") == "ready" and "error" not in status:
-        return dict(status)
-    raise _failure(start, "it ended without a word")
+    ready = _is_answer(status, start) and status.get("phase") == "ready" and "error" not in status
+    return dict(status) if ready else None
 
 
 def _is_answer(status: t.Any, start: Start) -> bool:
