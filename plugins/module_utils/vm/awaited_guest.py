@@ -182,8 +182,7 @@ class Port(Source):
             self._addresses.close()
             self._addresses = None
             self._call(_best(found.value["addresses"]), self._wait.port, False)
-        assert self._dial is not None
-        heard = self._dial.step()
+        heard = t.cast(Dial, self._dial).step()  # it is made before we come here, at the latest just above
         return None if heard is None else Found(heard)
 
     def fds(self) -> list[int]:

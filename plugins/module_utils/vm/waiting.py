@@ -155,8 +155,8 @@ class Watch:
             return Addresses(self._watched, deadline, wait.value)
         if wait.kind in ("ssh", "port"):
             return Port(self._watched, deadline, wait)
-        assert self._feed is not None
-        return awaited.Running(self._feed) if wait.kind == "running" else awaited.Event(self._feed, wait.value)
+        feed = t.cast(awaited.Feed, self._feed)  # made with the watch, since there is such a wait
+        return awaited.Running(feed) if wait.kind == "running" else awaited.Event(feed, wait.value)
 
     def _too_long(self, late: _Open) -> MaqetError:
         words = f"did not come within {late.deadline.seconds:g} s; last seen: {late.source.seen().rstrip('.')}"
