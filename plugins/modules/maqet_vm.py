@@ -569,7 +569,7 @@ options:
     description:
       - V(file) writes the first serial port to C(serial.log) in the VM's folder, which is the default; V(none) has no
         port.
-      - V(socket) also has a unix socket, RV(vm.sockets.serial), on which its user can speak to the guest, such as by
+      - V(socket) also has a unix socket, C(serial) of RV(vm.sockets) where its user can speak to the guest, as by
         C(socat -,rawer UNIX-CONNECT:SOCKET). The log has all that the guest says, whether somebody is connected or
         not. One client at a time; one that does not read holds up what the guest writes.
     type: str

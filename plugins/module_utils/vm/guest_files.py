@@ -79,7 +79,14 @@ def put(talk: Talk, wanted: t.Mapping[str, t.Any]) -> Answer:
 def get(talk: Talk, wanted: t.Mapping[str, t.Any], limit: int) -> Answer:
     """A file of the guest: its content, or a file on this host that has it."""
     path, dest = wanted["path"], wanted["dest"]
-    data = b"".join(_read(talk, path, limit))
+    pieces: list[bytes] = []
+
+    def keep(piece: bytes) -> bool:
+        pieces.append(piece)
+        return True
+
+    _read(talk, path, limit, keep)
+    data = b"".join(pieces)
     result: Answer = {"path": path, "size": len(data), "checksum": _checksum(data)}
     if dest is None:
         return {"changed": False, **result, "content": base64.b64encode(data).decode(), "encoding": "base64"}
@@ -158,8 +165,11 @@ def _closing(handle: int) -> list[Answer]:
     return [{"execute": "guest-file-close", "arguments": {"handle": handle}}]
 
 
-def _read(talk: Talk, path: str, limit: int) -> t.Iterator[bytes]:
-    """The content of a file piece by piece; ``guest_reply_too_large`` for one of more than ``limit`` bytes."""
+def _read(talk: Talk, path: str, limit: int, takes: t.Callable[[bytes], bool]) -> None:
+    """Give ``takes`` the content of a file piece by piece, until it does not want more.
+
+    ``guest_reply_too_large`` for a file of more than ``limit`` bytes.
+    """
     with _opened(talk, path, "r") as handle:
         had = 0
         while True:
@@ -174,9 +184,7 @@ def _read(talk: Talk, path: str, limit: int) -> t.Iterator[bytes]:
                         "guest_reply_too_large",
                     )
                 )
-            if data:
-                yield data
-            if answer.get("eof") is True or not data:
+            if not data or not takes(data) or answer.get("eof") is True:
                 return
 
 
@@ -189,21 +197,22 @@ def _decoded(talk: Talk, answer: t.Any) -> bytes:
 
 def _holds(talk: Talk, path: str, data: bytes) -> bool:
     """Whether the guest has the very file; one that it cannot open for reading it has not."""
-    pieces = _read(talk, path, len(data))
     at = 0
+
+    def agrees(piece: bytes) -> bool:
+        nonlocal at
+        same = data[at : at + len(piece)] == piece
+        at = at + len(piece) if same else -1
+        return same
+
     try:
-        for piece in pieces:
-            if data[at : at + len(piece)] != piece:
-                return False
-            at += len(piece)
+        _read(talk, path, len(data), agrees)
     except MaqetError as error:
         if error.error_code == "guest_reply_too_large":
             return False
         if error.error_code == "guest_error" and error.details.get("command") == "guest-file-open":
             return False
         raise
-    finally:
-        pieces.close()  # type: ignore[attr-defined]  # a generator, which closes its file
     return at == len(data)
 
 

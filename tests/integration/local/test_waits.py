@@ -93,13 +93,13 @@ class Fact(threading.Thread):
                 wait_readable([log.fd], end - time.monotonic())
 
 
-class Opened(Fact):
+class Opened(threading.Thread):
     """Notes when a forwarded port is opened: calls it all the time, and is sure a second later."""
 
     def __init__(self, port: int) -> None:
-        threading.Thread.__init__(self, daemon=True)
+        super().__init__(daemon=True)
         self._port = port
-        self.time = None
+        self.time: t.Optional[float] = None
 
     def run(self) -> None:
         end = time.monotonic() + 60
@@ -119,7 +119,9 @@ class Opened(Fact):
             time.sleep(0.005)
 
 
-def measured(vm: str, waits: t.Any, act: t.Callable[[], t.Any], fact: Fact | None = None) -> tuple[float, list[Result]]:
+def measured(
+    vm: str, waits: t.Any, act: t.Callable[[], t.Any], fact: Fact | Opened | None = None
+) -> tuple[float, list[Result]]:
     """(when the waits ended, ``waited``) of waits that began before ``act``, which must make them come."""
     actual = observe(layout(), vm, 30)
     with contextlib.closing(Watch(layout(), vm, actual, wait_for(waits), 60)) as watch:

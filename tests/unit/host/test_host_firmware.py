@@ -49,8 +49,8 @@ class Host:
         }
         pathlib.Path(self.folder, where, f"{number}.json").write_text(json.dumps(descriptor), "utf-8")
 
-    def find(self, wanted: dict[str, t.Any] = PLAIN, arch: str = "x86_64", machine: str = "q35") -> Build:
-        return find(wanted, arch, machine, (str(self.usr), str(self.etc)))
+    def find(self, wanted: t.Optional[dict[str, t.Any]] = None, arch: str = "x86_64", machine: str = "q35") -> Build:
+        return find(PLAIN if wanted is None else wanted, arch, machine, (str(self.usr), str(self.etc)))
 
     def finds_none(self, *arguments: t.Any, **named: t.Any) -> str:
         with pytest.raises(MaqetError) as caught:

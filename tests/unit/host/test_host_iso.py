@@ -19,8 +19,10 @@ PROGRAMS = [name for name in iso._TOOLS if shutil.which(name)]
 needs_a_program = pytest.mark.skipif(not PROGRAMS, reason="no program that makes ISO 9660 images is here")
 
 
-def make(folder: Path, label: str = "ONE", contents: t.Mapping[str, bytes] = FILES) -> bool:
-    return iso.make(str(folder / "seed.iso"), "cidata", label, contents, str(folder / "work"))
+def make(folder: Path, label: str = "ONE", contents: t.Optional[t.Mapping[str, bytes]] = None) -> bool:
+    return iso.make(
+        str(folder / "seed.iso"), "cidata", label, FILES if contents is None else contents, str(folder / "work")
+    )
 
 
 @needs_a_program
