@@ -75,27 +75,21 @@ def begin(start: Start) -> dict[str, t.Any]:
     """
     _prepare(start)
     manager = manager_of(start.where)
-    if manager is None:
-        _as_session(start)
-    else:
-        _as_unit(manager.start, start)
-    return _outcome(start)
+    return _as_session(start) if manager is None else _as_unit(manager.start, start)
 
 
 def replace(start: Start, runner: t.Optional[Process]) -> dict[str, t.Any]:
     """The same for a VM that runs and whose ``runner`` leaves, once it has answered what it was asked."""
     _prepare(start)
     manager = manager_of(start.where)
-    if manager is None:
-        if runner is not None:
-            runner.kill(signal.SIGTERM)
-            if not runner.wait_gone(_LEAVE_SECONDS):
-                runner.kill()  # it hangs; QEMU does not mind
-                runner.wait_gone(_END_SECONDS)
-        _as_session(start)
-    else:
-        _as_unit(manager.restart, start)
-    return _outcome(start)
+    if manager is not None:
+        return _as_unit(manager.restart, start)
+    if runner is not None:
+        runner.kill(signal.SIGTERM)
+        if not runner.wait_gone(_LEAVE_SECONDS):
+            runner.kill()  # it hangs; QEMU does not mind
+            runner.wait_gone(_END_SECONDS)
+    return _as_session(start)
 
 
 def _prepare(start: Start) -> None:
@@ -110,14 +104,15 @@ def _prepare(start: Start) -> None:
     files.write_json(paths.order, {"word": start.word, "purpose": start.purpose})
 
 
-def _as_unit(act: t.Callable[[VmPaths, float], None], start: Start) -> None:
+def _as_unit(act: t.Callable[[VmPaths, float], None], start: Start) -> dict[str, t.Any]:
     try:
         act(start.paths, start.seconds)
     except MaqetError as error:
         raise _failure(start, str(error)) from None
+    return _outcome(start)
 
 
-def _as_session(start: Start) -> None:
+def _as_session(start: Start) -> dict[str, t.Any]:
     """A new session with / as folder. Only the readiness pipe is passed on, so that nothing holds the task."""
     argv = [start.python, start.archive, "--vm", start.paths.name]
     argv += [word for key, value in start.options.items() for word in (f"--{key}", value)]
@@ -142,10 +137,14 @@ def _as_session(start: Start) -> None:
         if not wait_readable([reader], start.seconds):
             _end(child)
             raise _failure(start, f"it was not ready within {start.seconds:g} s")
-        if _ready(start) is None:  # it has said why, and is on its way out: nothing of it is to be left behind us
+        try:
+            return _outcome(start)
+        except MaqetError:  # it has said why, and is on its way out: nothing of it is to be left behind us
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_END_SECONDS)
-        child.returncode = 0  # it outlives us, of which Popen would complain
+            raise
+        finally:
+            child.returncode = 0  # it outlives us, of which Popen would complain
     finally:
         os.close(reader)
 
@@ -160,17 +159,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _outcome(start: Start) -> dict[str, t.Any]:
-    status = _ready(start)
-    if status is None:
-        raise _failure(start, "it ended without a word")
-    return status
-
-
-def _ready(start: Start) -> t.Optional[dict[str, t.Any]]:
-    """The status of a runner that is ready, or None."""
     status = files.read_json(start.paths.status)
-    ready = _is_answer(status, start) and status.get("phase") == "ready" and "error" not in status
-    return dict(status) if ready else None
+    if _is_answer(status, start) and status.get("phase") == "ready" and "error" not in status:
+        return dict(status)
+    raise _failure(start, "it ended without a word")
 
 
 def _is_answer(status: t.Any, start: Start) -> bool:

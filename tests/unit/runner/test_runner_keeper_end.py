@@ -314,14 +314,20 @@ def test_a_vm_that_was_removed_is_not_started_again(house: House) -> None:
 
 def test_the_watchdog_is_fed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[None] = []
+    enough = asyncio.Event()
+
+    def feed(_report: Report) -> None:
+        fed.append(None)
+        if len(fed) == 3:
+            enough.set()
+
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
-    monkeypatch.setattr(Report, "alive", lambda _self: fed.append(None))
+    monkeypatch.setattr(Report, "alive", feed)
     house.order("start")
 
     async def scenario(life: Life) -> None:
         await life.until("ready")
-        while len(fed) < 3:
-            await asyncio.sleep(0)
+        await enough.wait()
         await acting(lambda: ask(house, "quit"))
 
     house.keep(scenario)
