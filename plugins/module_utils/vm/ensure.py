@@ -19,7 +19,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import disks, preflight
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import belongings, disks, preflight
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, executes, plan, plan_absent
@@ -92,7 +92,8 @@ class Ensure:
                 "wait_for", str(desired.waits[0]), f"cannot come with state: {desired.state}", "Use state: running"
             )
         if desired.state == "absent":
-            self.work.actions = plan_absent(now, self.owned(), desired.purge)
+            remains = belongings.remains(self._paths, desired.purge)
+            self.work.actions = plan_absent(now, self.owned(), desired.purge, remains)
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
             raise not_found(self._where, desired.name)
@@ -300,26 +301,11 @@ class Ensure:
         files.remove(self._paths.definition)
         self._unit.forget()
         sweep(self._paths, self.actual)
-        paths = self._paths
-        notes = (paths.last_exit, paths.last_start, paths.runner_env)
-        for path in (paths.serial_log, paths.qemu_log, paths.runner_log, *notes):
-            for name in (path, f"{path}.1"):
-                files.remove(name)
-        if self._desired.purge:
-            files.remove(self._paths.output)
-        for folder in (self._paths.output, self._paths.disks, self._paths.home):
-            with contextlib.suppress(OSError):  # not empty: what is in it is the user's
-                os.rmdir(folder)
+        belongings.forget(self._paths, self._desired.purge)
 
     def owned(self) -> list[str]:
-        """The images in the VM's own folder, also of disks that it no longer has; not a file that is only used."""
-        definition = self.actual.definition
-        used = {file.path for file in definition.files.values() if not file.owned} if definition else set()
-        try:
-            paths = sorted(os.path.join(self._paths.disks, name) for name in os.listdir(self._paths.disks))
-        except FileNotFoundError:
-            return []
-        return [path for path in paths if path not in used]
+        """The images that the VM owns."""
+        return belongings.images(self._paths, self.actual.definition)
 
 
 def _orphan(name: str, pid: int) -> MaqetError:

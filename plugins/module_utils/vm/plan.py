@@ -108,13 +108,16 @@ def _to_run_state(state: str, now: Situation, runs: bool) -> list[Action]:
     return actions if executes else [*actions, Action("resume")]
 
 
-def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool) -> list[Action]:
-    """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files."""
+def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool, remains: bool = False) -> list[Action]:
+    """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files.
+
+    ``remains``: whether logs or notes are there, also of a VM whose removal was broken off.
+    """
     actions = [Action("stop", RESTART)] if now.runs else []
     actions += [Action("cancel_restart")] if now.waiting else []
     if purge:
         actions += [Action("delete_disk", RECREATE, {"path": path}) for path in owned]
-    return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or actions else []
+    return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or remains or actions else []
 
 
 def _job(job: Job) -> Action:
