@@ -105,7 +105,9 @@ class Ensure:
         if desired.state == "absent":
             if desired.purge:
                 neighbours.check_unneeded(self.images(), self.paths)
-            self.work.actions = plan_absent(now, self.images(), desired.purge, belongings.state(self.paths))
+            belonging = belongings.state(self.paths)
+            remains = belongings.remains(self.paths, desired.purge)
+            self.work.actions = plan_absent(now, self.images(), desired.purge, belonging, remains)
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
             raise not_found(self._where, desired.name)

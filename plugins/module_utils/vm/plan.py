@@ -128,17 +128,20 @@ def _to_run_state(state: str, now: Situation, runs: bool) -> list[Action]:
     return actions if executes else [*actions, Action("resume")]
 
 
-def plan_absent(now: Situation, owned: t.Sequence[str], purge: bool, state: t.Sequence[str] = ()) -> list[Action]:
+def plan_absent(
+    now: Situation, owned: t.Sequence[str], purge: bool, state: t.Sequence[str] = (), remains: bool = False
+) -> list[Action]:
     """The steps to ``absent``. Disks go only with ``purge``, and only the ``owned`` files.
 
     So does the ``state`` that the guest keeps beside its disks: the folders of its UEFI variables and of its TPM.
+    ``remains``: whether logs or notes are there, also of a VM whose removal was broken off.
     """
     actions = [Action("stop", RESTART)] if now.runs else []
     actions += [Action("cancel_restart")] if now.waiting else []
     if purge:
         actions += [Action("delete_disk", RECREATE, {"path": path}) for path in owned]
         actions += [Action("delete_state", RECREATE, {"path": path}) for path in state]
-    return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or actions else []
+    return [*actions, Action("undefine", RECREATE)] if now.defined or now.runs or remains or actions else []
 
 
 def _check_shrinking(now: Situation, jobs: t.Sequence[Job]) -> None:

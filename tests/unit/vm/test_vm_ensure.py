@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, files, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import belongings
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import ensure as room
@@ -186,6 +187,49 @@ def test_what_the_guest_keeps_beside_its_disks(task: Task, vm: FakeVm, purge: bo
     work.perform()
     assert tree(vm) == left
     assert task.run("absent", purge=purge) == ""
+
+
+class Killed(BaseException):
+    """What nobody handles."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """End the task after it has removed something for the ``step``th time, counted from 0."""
+    left = iter(range(step))
+
+    def last(real: t.Callable[..., None]) -> t.Callable[..., None]:
+        def removing(path: str, **options: t.Any) -> None:
+            there = not options and os.path.lexists(path)  # with options it is a step within removing a whole folder
+            real(path, **options)
+            if there and next(left, None) is None:
+                raise Killed
+
+        return removing
+
+    monkeypatch.setattr(files, "remove", last(files.remove))
+    monkeypatch.setattr(os, "rmdir", last(os.rmdir))
+
+
+@pytest.mark.parametrize(("purge", "kept"), [(False, ["web/disks/root.qcow2", "web/output/dump"]), (True, [])])
+def test_a_removal_that_was_killed_is_finished_by_the_next(
+    task: Task, vm: FakeVm, images: Images, purge: bool, kept: list[str]
+) -> None:
+    for step in itertools.count():
+        task.run("running", memory="512M", disks=[DISK])
+        task.run("stopped")
+        (pathlib.Path(vm.paths.output) / "dump").touch()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            kill_at(monkeypatch, step)
+            try:
+                task.run("absent", purge=purge)
+                break
+            except Killed:
+                pass
+        task.run("absent", purge=purge)
+        assert tree(vm) == kept, f"killed at step {step}"
+        assert os.listdir(vm.where.vms) == (["web"] if kept else []), f"killed at step {step}"
+        assert task.run("absent", purge=purge) == ""
+    assert step > 3
 
 
 def test_a_file_of_the_users_in_our_folder_is_not_ours(task: Task, vm: FakeVm, images: Images) -> None:
