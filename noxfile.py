@@ -302,37 +302,22 @@ def unit(session: nox.Session) -> None:
     session.run("pytest", "tests/unit", *session.posargs, external=True)
 
 
-# What each of two processes runs, side by side: most of the time a test waits for Ansible, on one core.
+# In two parts, which can run side by side.
 _ELSEWHERE = [f"tests/integration/local/{name}" for name in ("attacks", "test_guest.py", "test_secrets.py")]
-SHARDS = {
+PARTS = {
     "here": ["tests/integration/local", *(f"--ignore={path}" for path in _ELSEWHERE)],
-    "attacks, guest, secrets and hosts": [*_ELSEWHERE, "tests/integration/hosts"],
+    "elsewhere": [*_ELSEWHERE, "tests/integration/hosts"],
 }
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Tests that drive real QEMU through Ansible, here and on hosts in systemd-nspawn."""
-    if session.posargs:
-        session.run("pytest", "tests/integration", *session.posargs, external=True)
-        return
-    logs = {name: DEV / "log" / f"integration-{number}.log" for number, name in enumerate(SHARDS)}
-    running = {}
-    for name, arguments in SHARDS.items():
-        logs[name].parent.mkdir(parents=True, exist_ok=True)
-        with logs[name].open("wb") as log:
-            argv = [sys.executable, "-m", "pytest", "-o", f"cache_dir={DEV / 'pytest' / name[:4]}", *arguments]
-            running[name] = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    failed = [name for name, process in running.items() if process.wait() != 0]
-    for name, log in logs.items():
-        print(f"----- integration tests: {name}", flush=True)
-        print(log.read_text("utf-8", "replace"), flush=True)
-    last = "; ".join(
-        f"{name}: {logs[name].read_text('utf-8', 'replace').splitlines()[-1].strip('= ')}" for name in logs
-    )
-    closing(f"integration: {last}")
-    if failed:
-        session.error(f"not content: {', '.join(failed)}")
+    """Tests that drive real QEMU through Ansible, here and on hosts in systemd-nspawn; ``--part NAME`` is one of two."""
+    chosen = ["tests/integration", *session.posargs]
+    if session.posargs[:1] == ["--part"]:
+        part, *rest = session.posargs[1:]
+        chosen = ["-o", f"cache_dir={DEV / 'pytest' / part}", *PARTS[part], *rest]
+    session.run("pytest", *chosen, external=True)
 
 
 @nox.session

@@ -115,7 +115,7 @@ def test_no_secret_is_shown(local: Local, name: str) -> None:
         {"maqet_vm": {**wanted, "state": "paused"}},
         {"maqet_vm_info": {"name": name}},
     ]
-    made, headless, misspelt, unknown, started, told = local.run(*several, options=["-vvv", "--diff"])
+    made, headless, misspelt, unknown, started, told = local.play(*several, options=["-vvv", "--diff"])
     assert not made["failed"] and not started["failed"], made
     assert headless["error_code"] == misspelt["error_code"] == "invalid_option"
     assert unknown["failed"] and "userdata" in unknown["msg"]

@@ -60,7 +60,7 @@ def test_success_with_and_without_arguments(local: Local, running: str, mode: st
 @pytest.mark.parametrize("mode", MODES)
 def test_records_are_complete(local: Local, running: str, mode: str) -> None:
     """Who, from where, which task, policy, verdict, outcome and duration, in both modes."""
-    (task,) = local.run(
+    (task,) = local.play(
         {"maqet_qmp": {"vm": running, "command": "query-status", "mode": mode, "reason": "ticket 4711"}},
     )
     intent, result = task["audit"]

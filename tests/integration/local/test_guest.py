@@ -55,7 +55,7 @@ def asks(local: Local, vm: str, *tasks: Result, options: t.Sequence[str] = ()) -
         check = {"check_mode": True} if task.get("check_mode") else {}
         given = {key: value for key, value in task.items() if key != "check_mode"}
         listed.append({"maqet_guest": {"vm": vm, **given}, **check})
-    return local.run(*listed, options=options)
+    return local.play(*listed, options=options) if options else local.run(*listed)
 
 
 def log_of(name: str) -> list[Result]:

@@ -58,10 +58,13 @@ def program(vm: str, script: str) -> str:
     return str(modules.must("maqet_guest", vm=vm, exec={"argv": argv}, timeout=60, **CONSENT)["stdout"])
 
 
-def thrice(local: Local, vm: str, **task: t.Any) -> tuple[Result, Result, Result]:
+Run = t.Callable[..., t.List[Result]]  # Local.run or Local.play
+
+
+def thrice(run: Run, vm: str, **task: t.Any) -> tuple[Result, Result, Result]:
     """A task in check mode, for real, and again: the first tells the truth, the last changes nothing."""
     one: Result = {"maqet_guest": {"vm": vm, "timeout": 60, **task}}
-    told, done, again = local.run({**one, "check_mode": True}, one, one)
+    told, done, again = run({**one, "check_mode": True}, one, one)
     for result in (told, done, again):
         assert not result["failed"], result
     assert told["changed"] is True and done["changed"] is True and again["changed"] is False
@@ -72,7 +75,7 @@ def thrice(local: Local, vm: str, **task: t.Any) -> tuple[Result, Result, Result
 def test_put_a_file(local: Local, vm: str) -> None:
     """With its mode, which is set before a word of it is there; what is the same is left alone."""
     told, done, again = thrice(
-        local, vm, put={"content": f"{SECRET}\n", "dest": "/mnt/token", "mode": "0600"}, **CONSENT
+        local.play, vm, put={"content": f"{SECRET}\n", "dest": "/mnt/token", "mode": "0600"}, **CONSENT
     )
     assert (
         told["checksum"] == done["checksum"] == again["checksum"] == hashlib.sha256(f"{SECRET}\n".encode()).hexdigest()
@@ -84,7 +87,7 @@ def test_put_a_file(local: Local, vm: str) -> None:
     for text in (done["output"], Path(layout().vm(vm).audit_log).read_text("utf-8")):
         assert SECRET not in text and base64.b64encode(f"{SECRET}\n".encode()).decode() not in text
     mode, _same, _same = thrice(
-        local, vm, put={"content": f"{SECRET}\n", "dest": "/mnt/token", "mode": "0640"}, **CONSENT
+        local.run, vm, put={"content": f"{SECRET}\n", "dest": "/mnt/token", "mode": "0640"}, **CONSENT
     )
     assert mode["size"] == len(SECRET) + 1 and program(vm, "stat -c %a /mnt/token") == "640\n"
 
@@ -94,13 +97,13 @@ def test_put_a_large_file_and_get_it_back(local: Local, vm: str, tmp_path: Path)
     data = bytes(range(256)) * 10_000 + b"end"
     source, dest = tmp_path / "source", tmp_path / "dest"
     source.write_bytes(data)
-    thrice(local, vm, put={"src": str(source), "dest": "/mnt/large"}, **CONSENT)
+    thrice(local.run, vm, put={"src": str(source), "dest": "/mnt/large"}, **CONSENT)
     assert program(vm, "sha256sum </mnt/large").split()[0] == hashlib.sha256(data).hexdigest()
-    told, fetched, _again = thrice(local, vm, get={"path": "/mnt/large", "dest": str(dest)}, **CONSENT)
+    told, fetched, _again = thrice(local.run, vm, get={"path": "/mnt/large", "dest": str(dest)}, **CONSENT)
     assert dest.read_bytes() == data and fetched["size"] == len(data) == told["size"]
     assert dest.stat().st_mode & 0o777 == 0o600
     source.write_bytes(data[:1000])
-    thrice(local, vm, put={"src": str(source), "dest": "/mnt/large"}, **CONSENT)
+    thrice(local.run, vm, put={"src": str(source), "dest": "/mnt/large"}, **CONSENT)
     assert program(vm, "wc -c </mnt/large").strip() == "1000"
     assert program(vm, "ls -l /proc/$(pidof qemu-ga || pgrep -f qemu-ga | head -1)/fd | grep -c /mnt || true") == "0\n"
 
@@ -156,12 +159,12 @@ def test_put_where_it_cannot_be(local: Local, vm: str) -> None:
 
 def test_freezing(local: Local, vm: str) -> None:
     """Frozen, who writes waits; thawed, it is written. A task between can look."""
-    _told, frozen, again = thrice(local, vm, fsfreeze="frozen")
+    _told, frozen, again = thrice(local.run, vm, fsfreeze="frozen")
     assert (frozen["fsfreeze"], frozen["filesystems"], again["fsfreeze"]) == ("frozen", 1, "frozen")
     assert any("guest-fsfreeze-freeze" in text for text in frozen["warnings"])
     (blocked,) = local.run({"maqet_guest": {"vm": vm, "addresses": True}})
     assert blocked["error_code"] == "guest_error", "the agent does little else"
-    _told, thawed, _again = thrice(local, vm, fsfreeze="thawed")
+    _told, thawed, _again = thrice(local.run, vm, fsfreeze="thawed")
     assert thawed["filesystems"] == 1
     assert program(vm, "echo new >/mnt/new && cat /mnt/new") == "new\n"
 
@@ -190,7 +193,7 @@ def test_addresses(local: Local, vm: str) -> None:
 def test_the_time(local: Local, vm: str) -> None:
     """A guest an hour behind gets the host's time; one that is right is left alone."""
     program(vm, "date -s @$(($(date +%s) - 3600))")
-    told, done, again = thrice(local, vm, time_sync=True)
+    told, done, again = thrice(local.run, vm, time_sync=True)
     assert -3610 < done["offset"] < -3590 and -3610 < told["offset"] < -3590
     assert abs(again["offset"]) <= 0.5
 

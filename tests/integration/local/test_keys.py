@@ -48,7 +48,7 @@ def keys(local: Local, name: str, *tasks: Result, options: t.Sequence[str] = ())
     for task in tasks:
         check = {"check_mode": True} if task.get("check_mode") else {}
         listed.append({"maqet_keys": {"vm": name, **{k: v for k, v in task.items() if k != "check_mode"}}, **check})
-    return local.run(*listed, options=options)
+    return local.play(*listed, options=options) if options else local.run(*listed)
 
 
 def test_keys_and_text(local: Local, vm: str) -> None:

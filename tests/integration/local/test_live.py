@@ -22,6 +22,12 @@ __all__ = ["net"]
 MIB = 1 << 20
 
 
+def thrice(local: Local, vm: str, **wanted: t.Any) -> list[Result]:
+    """A task in check mode, for real, and again."""
+    task: Result = {"maqet_vm": {"name": vm, **wanted}}
+    return local.run({**task, "check_mode": True}, task, task)
+
+
 @pytest.fixture(scope="module")
 def wanted() -> Result:
     """Options of a VM whose guest has an agent."""
@@ -73,7 +79,7 @@ def test_disks(local: Local, vm: str, tmp_path: Path) -> None:
         {"data1": None, "more": None},
     ]
     for (disks, actions), seen in zip(expected, sizes):
-        checked, real, again = (local.vm(vm, disks=disks, options=options) for options in (("--check",), (), ()))
+        checked, real, again = thrice(local, vm, disks=disks)
         for result in (checked, real):
             assert result["changed"] and not result["failed"], result
             assert [(action["action"], action["impact"]) for action in result["actions"]] == actions
@@ -86,7 +92,7 @@ def test_disks(local: Local, vm: str, tmp_path: Path) -> None:
 def test_networks(local: Local, vm: str) -> None:
     """A card comes and goes."""
     for networks, count in (([{"type": "user"}], 1), ([{"type": "user"}, {"type": "user"}], 2), ([], 0)):
-        checked, real, again = (local.vm(vm, networks=networks, options=options) for options in (("--check",), (), ()))
+        checked, real, again = thrice(local, vm, networks=networks)
         assert checked["changed"] and real["changed"] and not real["failed"], real
         assert {action["impact"] for action in real["actions"]} == {"live"}
         assert checked["actions"] == real["actions"] and not again["changed"]
@@ -176,7 +182,7 @@ def rng(vm: str) -> bool:
 def test_a_card_on_a_bridge(local: Local, vm: str, net: Net) -> None:
     """The host's end comes with the card and goes with it, and frames pass between."""
     cards = [{"type": "bridge", "bridge": net.bridge, "mtu": 1400}]
-    checked, real, again = (local.vm(vm, networks=cards, options=options) for options in (("--check",), (), ()))
+    checked, real, again = thrice(local, vm, networks=cards)
     assert real["changed"] and not real["failed"] and not again["changed"], real
     assert checked["actions"] == real["actions"] and {action["impact"] for action in real["actions"]} == {"live"}
     (tap,) = [card["interface"] for card in real["vm"]["networks"]]

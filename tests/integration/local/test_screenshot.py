@@ -74,7 +74,7 @@ def test_the_screen_shows_what_was_typed(local: Local, vm: str, tmp_path: Path) 
     """Equal letters have equal pixels, others do not; in check mode nothing is taken; by name a card's screen."""
     dest = tmp_path / "new" / "shot.png"
     shot: Result = {"maqet_screenshot": {"vm": vm, "reason": "ticket 4711"}}
-    checked, none, _typed, first, second, again = local.run(
+    checked, none, _typed, first, second, again = local.play(
         {**shot, "maqet_screenshot": {"vm": vm, "dest": str(dest)}, "check_mode": True},
         {"ansible.builtin.stat": {"path": str(Path(layout().vm(vm).output, "screenshot.png"))}},
         {"maqet_keys": {"vm": vm, "text": "AbAbXX\n"}},
@@ -132,7 +132,7 @@ def test_links_of_a_hostile_qemu_are_not_followed(local: Local, vm: str, tmp_pat
 def test_errors(local: Local, name: str, vm: str) -> None:
     """Each names what to do."""
     modules.must("maqet_vm", name=name, state="running", display="none", **NOTHING)
-    blind, missing, card, head, named, busy = local.run(
+    blind, missing, card, head, named, busy = local.play(
         {"maqet_screenshot": {"vm": name}},
         {"maqet_screenshot": {"vm": "nosuchvm"}},
         {"maqet_screenshot": {"vm": vm, "device": "nix"}},

@@ -125,7 +125,6 @@ def test_with_memory_in_twelve_steps(local: Local, vm: str) -> None:
             for options in (one, described, {**one, "state": "absent"})
             for check in ({"check_mode": True}, {}, {"check_mode": True}, {})
         ),
-        options=["--diff"],
     )
     for index, word in ((0, "create_snapshot"), (4, "describe_snapshot"), (8, "delete_snapshot")):
         predicted, done, again, repeated = steps[index : index + 4]

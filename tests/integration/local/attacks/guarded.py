@@ -71,7 +71,7 @@ class Target:
             "mode": mode,
             "allow_dangerous": consent and not step.consent,
         }
-        return {"name": attack.name, "maqet_qmp": options}
+        return {"maqet_qmp": options}
 
     def listed(self, steps: t.Sequence[tuple[Attack, Step]], mode: str, consent: bool) -> Result:
         """The options of many steps as one task, which is refused as a whole with a record for each."""
