@@ -173,7 +173,7 @@ def _clone(job: Job, source: Clone, target: str, progress: Progress) -> None:
         if frozen:
             if not job.verbatim:
                 stack.callback(_clear, copy)
-            fd = _freeze(stack, fd, copy, progress)
+            fd = _freeze(stack, fd, copy, progress, option, source.path)
             if source.checksum is not None and not source.trusted:
                 _verify(option, source, fd, progress)
         if refers(source.driver) and not source.trusted:
@@ -188,16 +188,19 @@ def _clone(job: Job, source: Clone, target: str, progress: Progress) -> None:
         qemu.resize_image(target, job.file.driver, size, preallocation=job.preallocation)
 
 
-def _freeze(stack: contextlib.ExitStack, source: int, target: str, progress: Progress) -> int:
+def _freeze(stack: contextlib.ExitStack, source: int, target: str, progress: Progress, option: str, path: str) -> int:
     """A private copy, and a descriptor of it."""
     _clear(target)
     fd = _open(stack, target, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    status = os.fstat(source)
     if copying.reflink(source, fd):
         progress.say("copied: its blocks are shared (reflink)")
-        return fd
-    status = os.fstat(source)
-    space.check_one("disks", status.st_blocks * 512, os.path.dirname(target))
-    copying.copy(source, fd, progress.phase("copied", status.st_size))
+    else:
+        space.check_one(option, status.st_blocks * 512, os.path.dirname(target))
+        copying.copy(source, fd, progress.phase("copied", status.st_size))
+    now = os.fstat(source)  # nobody has locked it, so that a VM may have been started with it
+    if (now.st_mtime_ns, now.st_size) != (status.st_mtime_ns, status.st_size):
+        raise invalid_option(option, path, "was written while it was copied", "Stop who writes it first")
     return fd
 
 

@@ -322,6 +322,25 @@ def test_what_a_killed_task_left_is_forgotten(paths: VmPaths) -> None:
     assert [os.path.exists(path) for path in [*kept, *gone]] == [True] * 2 + [False] * 4
 
 
+def test_an_image_that_is_written_while_it_is_copied(
+    images: Images, paths: VmPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its VM was started after we had looked: what we have is of no moment at all."""
+    path = filled(images)
+    (job,) = resolve([clone(path)], None, paths).jobs
+    copied = copying.copy
+
+    def copy(source: int, target: int, heard: copying.Heard) -> None:
+        copied(source, target, heard)
+        write(path, "qcow2", pattern=8)
+
+    monkeypatch.setattr(copying, "reflink", lambda _source, _target: False)
+    monkeypatch.setattr(copying, "copy", copy)
+    with pytest.raises(MaqetError, match="written while it was copied"):
+        perform(job, paths)
+    assert os.listdir(paths.disks) == [] and sorted(os.listdir(paths.home)) == ["disks", "disks.log"]
+
+
 @pytest.mark.parametrize("disk", [{"name": "root", "size": MIB}, {"name": "root", "clone": "", "size": 8 * MIB}])
 def test_disks_on_a_mount_of_their_own(
     images: Images, paths: VmPaths, monkeypatch: pytest.MonkeyPatch, disk: Disk
