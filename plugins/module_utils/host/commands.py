@@ -21,6 +21,8 @@ def run(
 ) -> str:
     """The stdout of ``argv``; ``command_failed`` with the program's last words if it fails or takes too long.
 
+    What takes too long is ended; the error's detail ``broken_off`` says so, for nobody knows how far it was.
+
     ``user``: root can have it run with the rights of this user, and the group of the same number, alone.
     ``extra``: variables that its environment has beside ours.
     """
@@ -38,7 +40,8 @@ def run(
     except FileNotFoundError:
         raise MaqetError(f"{argv[0]} is not installed on this host.", "command_failed", command=list(argv)) from None
     except subprocess.TimeoutExpired:
-        raise MaqetError(f"{argv[0]} did not end within {seconds:g} s.", "command_failed", command=list(argv)) from None
+        words = f"{argv[0]} did not end within {seconds:g} s."
+        raise MaqetError(words, "command_failed", command=list(argv), broken_off=True) from None
     if done.returncode != 0:
         raise _failed(argv, done.returncode, done.stderr)
     return str(done.stdout.decode("utf-8", "replace"))

@@ -92,7 +92,7 @@ class Dial(Closing):
         """time.monotonic() when :meth:`step` has to be called at the latest."""
         times = [self._next] if self._may_call() else []
         for call in self._calls.values():
-            settles = self.place.forwarded and not self.place.banner and not call.half
+            settles = self.place.forwarded and not self.place.banner and call.connected and not call.half
             times.append(call.begun + (self._settled() if settles else call.life))
         return min(times, default=self._next)
 

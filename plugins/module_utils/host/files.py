@@ -99,7 +99,7 @@ def forget_unfinished(folder: str) -> list[str]:
         return []
     stale = [name for name, match in found if match and not os.path.exists(f"/proc/{match.group(1)}")]
     for name in stale:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # a folder is none of ours
             os.unlink(os.path.join(folder, name))
     return stale
 

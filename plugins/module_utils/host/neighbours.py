@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import socket
 import struct
@@ -28,6 +29,8 @@ _CACHE = struct.Struct("IIII")  # ages in clock ticks: confirmed, used, updated;
 # reachable, stale, delay, probe, permanent: the MAC is known.
 _KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | 0x80
 _MAX_DATAGRAM = 65536
+# Datagrams that are read in one go.
+_AT_ONCE = 256
 # What nobody listens to (RFC 863): a datagram to it has the kernel ask whether the neighbour is still there.
 _DISCARD = 9
 
@@ -62,19 +65,21 @@ class Neighbours(Closing):
         self._socket.close()
 
     def read(self) -> list[Neighbour]:
-        """Entries that have come since the last call, those of the table first."""
+        """Entries that have come since the last call, those of the table first; of many, the rest with the next call.
+
+        Guests can have neighbours come faster than we read of them.
+        """
         found: list[Neighbour] = []
-        while True:
+        for _datagram in range(_AT_ONCE):
             try:
-                data = self._socket.recv(_MAX_DATAGRAM)
+                found += parse(self._socket.recv(_MAX_DATAGRAM))
             except BlockingIOError:
-                return found
-            except OSError as error:  # ENOBUFS: changes were lost, so the table is read again
-                if error.errno != 105:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
                     raise
-                self._ask()
-                continue
-            found += parse(data)
+                self._ask()  # changes were lost, so the table is read again
+        return found
 
     def _ask(self) -> None:
         body = _NEIGHBOUR.pack(0, 0, 0, 0, 0)

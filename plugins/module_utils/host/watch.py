@@ -36,11 +36,11 @@ class GrowingFile(Closing):
             os.close(self.fd)
             self.fd = -1
 
-    def read(self) -> bytes:
-        """What has been added since the last call; b'' if nothing."""
+    def read(self, most: int = -1) -> bytes:
+        """What has been added since the last call, ``most`` bytes of it or all; b'' if nothing."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 65536)  # forget the notices so far; what they were about is read below
-        return self._file.read()
+        return self._file.read(most)
 
 
 class Folder(Closing):

@@ -20,6 +20,9 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 32768
 # Netpbm's "raw" PPM: a magic, three numbers that white space or comments divide, one white space, three bytes a pixel.
 _PPM = re.compile(rb"P6(?:\s|#[^\n]*\n)+(\d{1,6})(?:\s|#[^\n]*\n)+(\d{1,6})(?:\s|#[^\n]*\n)+255\s")
+# What a PPM file has before its pixels is looked for in so many bytes: QEMU writes 20, and a stranger's megabytes of
+# white space would cost the expression a hundred times their size in memory.
+_HEAD = 4096
 # PNG specification, 11.2.2: eight bits a sample, colour type 2 (red, green, blue), no interlace.
 _RGB = (8, 2, 0, 0, 0)
 
@@ -47,7 +50,7 @@ def _png(data: bytes) -> Picture:
 
 def from_ppm(data: bytes) -> Picture:
     """PNG of the same pixels; ``qmp_error`` if that is no whole PPM file with eight bits a sample."""
-    found = _PPM.match(data)
+    found = _PPM.match(data[:_HEAD])
     if found is None:
         raise _broken("file that is neither PNG nor PPM")
     width, height = _size(int(found[1]), int(found[2]))

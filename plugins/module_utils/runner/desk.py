@@ -130,7 +130,9 @@ async def open_desk(
 ) -> Desk:
     """Everything around a QEMU that has been greeted; its socket is open when this returns."""
     schema = await _schema(session, where, qemu.program)
-    service, server = await asyncio.to_thread(_server, definition, where, schema, session, facts)
+    # Not made in the thread: Python 3.9 gives a lock to the loop that runs where the lock is made.
+    agent = Agent(where.vm(definition.name).agent_socket, session) if definition.intent.get("agent") else None
+    service, server = await asyncio.to_thread(_server, definition, where, schema, session, facts, agent)
     await server.listen(where.vm(definition.name).runner_socket)
     return Desk(definition, qemu, session, service, server, facts)
 
@@ -148,7 +150,12 @@ async def _schema(session: Session, where: Layout, program: str) -> Schema:
 
 
 def _server(
-    definition: Definition, where: Layout, schema: Schema, session: Session, facts: t.Mapping[str, t.Any]
+    definition: Definition,
+    where: Layout,
+    schema: Schema,
+    session: Session,
+    facts: t.Mapping[str, t.Any],
+    agent: t.Optional[Agent],
 ) -> tuple[Service, Server]:
     """Guard, audit and socket."""
     qemu, paths = facts["qemu"], where.vm(definition.name)
@@ -165,7 +172,6 @@ def _server(
     _take_over(gate, definition.intent.get("extra_args", ()))
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     mode = 0o666 if where.scope == "system" else 0o600  # the kernel says who connects, the policy what they may
-    agent = Agent(paths.agent_socket, session) if definition.intent.get("agent") else None
     service = Service(session, gate, facts, agent)
     return service, Server(service, session, hello, Entry(policy, gate.turn_away), mode)
 

@@ -30,7 +30,7 @@ async def serve(guest: Serve, qmp: Serve, message: t.Mapping[str, t.Any], caller
     both = [{"execute": _FREEZE_COMMAND}, {"execute": _THAW_COMMAND}]
     await guest({**ours, "commands": both, "check": True}, caller)
     answer = await qmp({**message, "check": True}, caller)
-    if message.get("check"):
+    if message.get("check") or message.get("explain"):
         return answer
     audit: list[Answer] = []
     count: t.Any = None
@@ -46,7 +46,7 @@ async def serve(guest: Serve, qmp: Serve, message: t.Mapping[str, t.Any], caller
         audit += error.details.get("audit", [])
         problem = error
     finally:
-        if problem is None or not _never_sent(problem):
+        if problem is None or not _not_ours(problem):
             late = await _thaw(guest, {**ours, "commands": both[1:], "timeout": _THAW}, caller, audit)
     failure = problem or late
     if failure is None:
@@ -67,6 +67,11 @@ async def _thaw(
     return None
 
 
-def _never_sent(problem: MaqetError) -> bool:
-    """Whether the agent has certainly not got the freeze."""
-    return problem.error_code == "guest_agent_unavailable" or problem.details.get("sent") is False
+def _not_ours(problem: MaqetError) -> bool:
+    """Whether the agent has certainly not frozen anything for us.
+
+    While somebody else has it frozen it does not know the command (ga_freeze_allowlist in QEMU's qga/main.c), and must
+    not be thawed under their hands.
+    """
+    unknown = problem.error_code == "guest_error" and problem.details.get("guest_class") == "CommandNotFound"
+    return unknown or problem.error_code == "guest_agent_unavailable" or problem.details.get("sent") is False

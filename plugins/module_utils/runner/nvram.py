@@ -3,14 +3,17 @@
 """The UEFI variables of a VM: a copy of the firmware's own, which stays with the VM and belongs to QEMU's user.
 
 ``origin.json`` beside them says which firmware they belong to. A VM keeps its firmware as long as its files are there:
-a newer build of another layout could not read the variables. They are put aside, as ``vars.FORMAT.1``, when
-the option ``firmware`` changes, or when the host has no build left that fits them.
+a newer build of another layout could not read the variables. They are put aside, as ``vars.FORMAT.N``, when
+the option ``firmware`` changes, or when the host has no build left that fits them; and taken up again when it changes
+back, such as after a start that has failed. ``vars.FORMAT.N.json`` says what they belong to.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import re
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
@@ -61,13 +64,13 @@ def prepare(
         files.forget_unfinished(paths.nvram)
         fits = same and (origin.get("format"), origin.get("size")) == (build.template_format, size)
         if not fits:
-            _put_aside(paths)
+            _put_aside(paths, origin)
         note = {"asked": asked, "machine": wanted["machine"], "format": build.template_format, "size": size}
         note = {**note, "code": build.code, "code_format": build.code_format, "template": build.template}
         if note != origin:
             files.write_json(paths.nvram_origin, note)
         path = os.path.join(paths.nvram, name)
-        if not os.path.lexists(path):
+        if not os.path.lexists(path) and not _taken_up(path, note):
             files.copy_atomic(build.template, path)
     except OSError as error:
         raise MaqetError(f"The UEFI variables of the VM cannot be made: {error}.", "host_error") from None
@@ -85,9 +88,32 @@ def _kept(origin: t.Mapping[str, t.Any]) -> t.Optional[Build]:
     return Build(code, code_format, template, template_format)
 
 
-def _put_aside(paths: VmPaths) -> None:
-    for name in sorted(os.listdir(paths.nvram)):
-        if name in ("vars.raw", "vars.qcow2"):
-            path = os.path.join(paths.nvram, name)
-            log.warning("%s belongs to other firmware: it is kept as %s.1", path, name)
-            os.replace(path, f"{path}.1")
+def _put_aside(paths: VmPaths, origin: t.Mapping[str, t.Any]) -> None:
+    for name in ("vars.raw", "vars.qcow2"):
+        path = os.path.join(paths.nvram, name)
+        if os.path.lexists(path):
+            taken = _numbers(path)
+            aside = f"{path}.{next(number for number in itertools.count(1) if number not in taken)}"
+            log.warning("%s belongs to other firmware: it is kept as %s", path, aside)
+            files.write_json(f"{aside}.json", origin)
+            os.replace(path, aside)
+
+
+def _taken_up(path: str, note: t.Mapping[str, t.Any]) -> bool:
+    """Whether those were there that the VM had when it last had this firmware."""
+    for number in _numbers(path):
+        aside = f"{path}.{number}"
+        origin = status.read_object(f"{aside}.json")
+        if all(origin.get(key) == note[key] for key in ("asked", "format", "size")):
+            log.info("%s belongs to this firmware, and is taken up again", aside)
+            os.replace(aside, path)
+            files.remove(f"{aside}.json")
+            return True
+    return False
+
+
+def _numbers(path: str) -> list[int]:
+    """Of the files that were put aside."""
+    folder, name = os.path.split(path)
+    found = (re.fullmatch(rf"{re.escape(name)}\.([1-9][0-9]*)", other) for other in os.listdir(folder))
+    return [int(match.group(1)) for match in found if match]

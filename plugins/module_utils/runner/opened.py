@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import FdSet
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.host import misled
 from ansible_collections.maqet.qemu.plugins.module_utils.host.chain import Link
 
 _MISSING = "Restore the file, or change the definition"
@@ -36,7 +37,10 @@ class Opened:
         return self._set([os.open(path, flags, 0o600)], "serial")
 
     def disk(self, name: str, path: str, driver: str, readonly: bool) -> Source:
-        """An image or block device that is not QEMU's. The definition is the user's word, so links are followed."""
+        """An image or block device that is not QEMU's. The definition is the user's word, so links are followed.
+
+        Not those that some VM's QEMU can have made.
+        """
         option = f"disks: {name}"
         fds = [_image(option, path, os.O_RDONLY)]
         if not readonly:
@@ -125,12 +129,16 @@ class Opened:
 
 def _image(option: str, path: str, flags: int) -> int:
     try:
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        seen = misled.look(path)
+        if not (stat.S_ISREG(seen.st_mode) or stat.S_ISBLK(seen.st_mode)):
             raise invalid_option(option, path, "is neither a file nor a block device", _MISSING)
-        return os.open(path, flags | os.O_CLOEXEC)
+        fd = os.open(path, flags | os.O_CLOEXEC)
     except OSError as error:
         raise invalid_option(option, path, f"cannot be opened: {error.strerror}", _MISSING) from None
+    if not os.path.samestat(seen, os.fstat(fd)):
+        os.close(fd)
+        raise invalid_option(option, path, "was replaced by another file a moment ago", _MISSING)
+    return fd
 
 
 def _copy(option: str, source: int) -> int:

@@ -59,12 +59,15 @@ def variables(paths: VmPaths, name: str, uid: int) -> None:
 
 
 def own_folder(paths: VmPaths, path: str, uid: t.Optional[int]) -> None:
-    """A folder in the VM's home that is all QEMU's."""
+    """A folder in the VM's home that is all QEMU's, with the files in it: they may be those of a VM of the same name.
+
+    It was removed without ``purge``, and had another number.
+    """
     files.make_folder(path)
     if uid is not None:
         home = os.open(paths.home, _FOLDER)
         try:
-            _folder(home, os.path.basename(path), [], uid, paths)
+            _folder(home, os.path.basename(path), os.listdir(path), uid, paths)
         finally:
             os.close(home)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
@@ -18,7 +19,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking
 
 T = t.TypeVar("T")
 
-# A match may not span more text than this, in bytes.
+# A match may not span more text than this, in bytes; nor is more read at a time, of a log as long as the guest likes.
 _WINDOW = 1024 * 1024
 # Of what was found on a serial port, in characters.
 _SHOWN = 255
@@ -96,18 +97,24 @@ class Serial(Source):
         self._stage = stage
         self._log = GrowingFile(path)
         self._text = b""
+        self._behind = False
 
     def look(self, ended: bool) -> t.Optional[Found]:
-        self._text = (self._text + self._log.read())[-_WINDOW:]
+        data = self._log.read(_WINDOW)
+        self._behind = len(data) == _WINDOW
+        self._text = self._text[-_WINDOW:] + data
         match = self._pattern.search(self._text)
-        if match:
+        if match and not (self._behind and match.end() == len(self._text)):  # a $ means the end of the log
             return Found(_shown(match.group()))
-        if ended:
+        if ended and not self._behind:
             raise Over()
         return None
 
     def fds(self) -> list[int]:
         return [self._log.fd]
+
+    def due(self) -> t.Optional[float]:
+        return time.monotonic() if self._behind else None
 
     def seen(self) -> str:
         if self._stage is not None:

@@ -66,7 +66,9 @@ class Details:
         qemu, runner = self._actual.qemu, self._actual.runner
         if qemu is None:
             return None
-        threads = {str(cpu["cpu-index"]): cpu["thread-id"] for cpu in self._ask("query-cpus-fast")}
+        cpus = self._ask("query-cpus-fast")
+        # A name that QEMU gives could lead to any file, such as a pipe that never ends.
+        threads = {str(cpu["cpu-index"]): cpu["thread-id"] for cpu in cpus if isinstance(cpu["thread-id"], int)}
         return {
             "qemu": _process(qemu.pid),
             "runner": _process(runner.pid) if runner else None,

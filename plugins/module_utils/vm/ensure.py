@@ -269,8 +269,9 @@ class Ensure:
         return Live(self._where, self._control, self.actual, stored, definition, self._desired.patience.timeout)
 
     def _change(self, change: Change) -> None:
-        self._live().perform(change)
-        self._undo.append(lambda: self._live().perform(change.reversed()))
+        live = self._live()  # of the definitions as they are now: what takes it back needs the same two
+        live.perform(change)
+        self._undo.append(lambda: live.perform(change.reversed()))
 
     def _disk(self, action: Action) -> None:
         job = next(job for job in self.work.jobs if job.disk == action.detail["disk"])

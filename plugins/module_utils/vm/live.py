@@ -8,6 +8,7 @@ done. What is there already is not plugged, and what is gone is not unplugged.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import typing as t
@@ -65,7 +66,7 @@ class Live:
         self._paths = where.vm(after.name)
         self._control = control
         self._actual = actual
-        self._files = {**before.files, **after.files}
+        self._known = (after.files, before.files)
         self._after = after
         self._running = effective(before.intent, os.uname().machine)
         self._seconds = seconds
@@ -114,6 +115,14 @@ class Live:
     def _change_medium(self, change: Change) -> None:
         """The tray opens whether the guest has locked it or not, as if by the button for emergencies."""
         old, new = t.cast(Disk, change.before), t.cast(Disk, change.after)
+        try:
+            self._exchange(old, new)
+        except (MaqetError, OSError):
+            with contextlib.suppress(MaqetError, OSError):  # no task would see that the drive is empty
+                self._exchange(new, old)
+            raise
+
+    def _exchange(self, old: Disk, new: Disk) -> None:
         device = {"id": new["name"]}
         self._send("blockdev-open-tray", {**device, "force": True}, consent=True)
         self._send("blockdev-remove-medium", device)
@@ -130,12 +139,18 @@ class Live:
         self._send("qom-set", {"path": path, "property": "limits", "value": limits})
 
     def _add_nodes(self, disk: Disk) -> None:
-        file = self._files[disk["name"]]
+        file = self._file(disk)
         premises.prepare(self._where, self._after)  # a new image becomes QEMU's own
         for item in disk_objects(disk):
             self._send("object-add", item)
         nodes = disk_nodes(disk, self._source(disk, file))
         self._send("blockdev-add", _nested(nodes), _granted(files=self._grants(disk, file)))
+
+    def _file(self, disk: Disk) -> DiskFile:
+        """Of a drive whose medium changes there are two under one name."""
+        found = [files[disk["name"]] for files in self._known if disk["name"] in files]
+        fits = (file for file in found if file.path == disk.get("path") and disk.get("format") in (None, file.driver))
+        return next(fits, found[0])
 
     def _grants(self, disk: t.Mapping[str, t.Any], file: DiskFile) -> list[tuple[str, bool]]:
         """The files that the definition names for a disk, and whether QEMU may write them."""

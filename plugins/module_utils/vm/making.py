@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Images made, copied, grown and shrunk. A new one gets its name only when it is complete.
 
-It is made in the VM's own folder, which is root's: in ``disks/`` a QEMU that runs may write, and would lead us
-to other files by a link in the right moment.
+It is made in a folder that is root's: in ``disks/`` a QEMU that runs may write, and would lead us to other files by a
+link in the right moment.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.sources import Clone
 
 # What the name of an image ends with while it is being made. The user's names end with their format.
 UNFINISHED = ".new"
+# Where they are made in a ``disks/`` that is a mount of its own.
+_SHOP = f"making{UNFINISHED}"
 #: Jobs that make a file which was not there, and which are taken back by removing it.
 MAKING = ("create_disk", "clone_disk")
 
@@ -56,7 +58,11 @@ def perform(job: Job, paths: VmPaths) -> None:
         qemu.resize_image(job.file.path, job.file.driver, job.size, shrink, job.preallocation)
         return
     files.make_folder(os.path.dirname(job.file.path))
-    temporary = os.path.join(_workshop(paths), os.path.basename(job.file.path) + UNFINISHED)
+    with _workshop(paths) as folder:
+        _make(job, os.path.join(folder, os.path.basename(job.file.path) + UNFINISHED), paths)
+
+
+def _make(job: Job, temporary: str, paths: VmPaths) -> None:
     _clear(temporary)
     try:
         if job.source is not None:
@@ -94,6 +100,7 @@ def forget_unfinished(paths: VmPaths) -> None:
             for name in os.listdir(folder):
                 if name.endswith(UNFINISHED):
                     _clear(os.path.join(folder, name))
+    files.remove(os.path.join(paths.disks, _SHOP))
 
 
 def plain_file(option: str, path: str) -> None:
@@ -113,10 +120,31 @@ def is_device(path: str) -> bool:
     return stat.S_ISBLK(os.stat(path).st_mode)
 
 
-def _workshop(paths: VmPaths) -> str:
-    """A folder from which a finished image can be renamed into ``disks/``: that may be a mount of its own."""
-    same = os.stat(paths.home).st_dev == os.stat(paths.disks).st_dev
-    return paths.home if same else paths.disks
+@contextlib.contextmanager
+def _workshop(paths: VmPaths) -> t.Iterator[str]:
+    """A folder of ours from which a finished image can be renamed into ``disks/``.
+
+    Where that is a mount of its own it lies in there, and QEMU's user can have another folder take its name. So it is
+    reached by what was opened, which programs that we start can do too.
+    """
+    if not _apart(paths):
+        yield paths.home
+        return
+    shop = os.path.join(paths.disks, _SHOP)
+    files.remove(shop)
+    os.mkdir(shop, 0o700)
+    folder = os.open(shop, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(folder).st_uid != os.geteuid():
+            raise MaqetError(f"{shop} was replaced by a folder of another user.", "state_unsafe", path=shop)
+        yield f"/proc/{os.getpid()}/fd/{folder}"
+    finally:
+        os.close(folder)
+        files.remove(shop)
+
+
+def _apart(paths: VmPaths) -> bool:
+    return os.stat(paths.home).st_dev != os.stat(paths.disks).st_dev
 
 
 def _sync(path: str) -> None:
@@ -145,7 +173,7 @@ def _clone(job: Job, source: Clone, target: str, progress: Progress) -> None:
         if frozen:
             if not job.verbatim:
                 stack.callback(_clear, copy)
-            fd = _freeze(stack, fd, copy, progress)
+            fd = _freeze(stack, fd, copy, progress, option, source.path)
             if source.checksum is not None and not source.trusted:
                 _verify(option, source, fd, progress)
         if refers(source.driver) and not source.trusted:
@@ -160,16 +188,19 @@ def _clone(job: Job, source: Clone, target: str, progress: Progress) -> None:
         qemu.resize_image(target, job.file.driver, size, preallocation=job.preallocation)
 
 
-def _freeze(stack: contextlib.ExitStack, source: int, target: str, progress: Progress) -> int:
+def _freeze(stack: contextlib.ExitStack, source: int, target: str, progress: Progress, option: str, path: str) -> int:
     """A private copy, and a descriptor of it."""
     _clear(target)
     fd = _open(stack, target, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    status = os.fstat(source)
     if copying.reflink(source, fd):
         progress.say("copied: its blocks are shared (reflink)")
-        return fd
-    status = os.fstat(source)
-    space.check_one("disks", status.st_blocks * 512, os.path.dirname(target))
-    copying.copy(source, fd, progress.phase("copied", status.st_size))
+    else:
+        space.check_one(option, status.st_blocks * 512, os.path.dirname(target))
+        copying.copy(source, fd, progress.phase("copied", status.st_size))
+    now = os.fstat(source)  # nobody has locked it, so that a VM may have been started with it
+    if (now.st_mtime_ns, now.st_size) != (status.st_mtime_ns, status.st_size):
+        raise invalid_option(option, path, "was written while it was copied", "Stop who writes it first")
     return fd
 
 

@@ -33,6 +33,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.stop import Patience
 
 # How long the guest's agent may take to thaw what a killed task may have left frozen, in seconds.
 _THAW = 30.0
+# How long QEMU may take to let a guest run on that we have paused, whatever is left of the task's time, in seconds.
+_RESUMING = 10.0
 # RunStates in which a guest has stopped that nobody has paused (QEMU QMP reference): after a revert it runs.
 _STUCK = ("guest-panicked", "io-error")
 
@@ -288,16 +290,17 @@ class Snapshots:
                 hand.jobs.ask("stop")
             hand.load(snapshot.name, disks, t.cast(str, snapshot.state_disk))
         except MaqetError as error:
-            if error.error_code in ("policy_denied", "qmp_error", "audit_failed"):  # QEMU has not begun
+            unsent = error.error_code == "qmp_timeout" and not error.details.get("outcome_unknown")
+            if unsent or error.error_code in ("policy_denied", "qmp_error", "audit_failed"):  # QEMU has not begun
                 if runs:
                     with contextlib.suppress(MaqetError):
-                        hand.jobs.ask("cont")
+                        hand.jobs.ask("cont", seconds=_RESUMING)
                 self._book.end()
             elif error.error_code == "job_failed":
                 self._book.end()
             raise
         if resume:
-            hand.jobs.ask("cont")
+            hand.jobs.ask("cont", seconds=_RESUMING)
 
     # -- a revert that needs the VM stopped
 

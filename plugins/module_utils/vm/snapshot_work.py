@@ -124,6 +124,7 @@ class Offline:
             try:
                 self._image("apply", name, disk)
             except MaqetError as error:
+                done += [disk.name] if error.details.get("broken_off") else []  # it may have
                 error.details.update({"reverted_disks": done, "changed": True} if done else {})
                 raise
             done.append(disk.name)

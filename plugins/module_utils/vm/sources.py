@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import images
-from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import misled, qemu
 
 _DEEPEST = 16
 _FLATTEN = "Make it one file first: qemu-img convert -O qcow2 IMAGE COPY"
@@ -42,7 +42,10 @@ class Clone:
 def readable_file(option: str, path: str, remedy: str) -> None:
     """``invalid_option`` unless ``path`` is a file (or block device) that this user may read."""
     try:
-        mode = os.stat(path).st_mode
+        mode = misled.look(path).st_mode
+    except misled.Misled as error:
+        problem = f"leads over {error.filename}, and {error.strerror}"
+        raise invalid_option(option, path, problem, "Give the path of the file itself, if you trust it") from None
     except OSError as error:
         raise invalid_option(option, path, f"cannot be used: {error.strerror}", remedy) from None
     if stat.S_ISDIR(mode):

@@ -163,6 +163,24 @@ def test_an_address_of_its_own(stack: contextlib.ExitStack) -> None:
             assert found(dial, 5) is not None
 
 
+def test_a_call_that_nobody_takes_is_waited_for(stack: contextlib.ExitStack) -> None:
+    """The queue of a QEMU that hangs is full: a look a millisecond would tell nothing more."""
+    listening = stack.enter_context(socket.socket())
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(0)
+    for _number in range(2):
+        waiting = stack.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(listening.getsockname())
+    dial = stack.enter_context(Dial(Place("127.0.0.1", listening.getsockname()[1], forwarded=True)))
+    end, looks = time.monotonic() + 1.0, 0
+    while time.monotonic() < end:
+        assert dial.step() is None
+        looks += 1
+        wait_readable([dial.fd], max(0.0, dial.due() - time.monotonic()) + 0.001)
+    assert looks < 60
+
+
 def test_no_line_is_left_open(stack: contextlib.ExitStack) -> None:
     ends: list[bytes] = []
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -57,3 +58,25 @@ def test_this_host() -> None:
     with Neighbours() as table:
         assert all(isinstance(entry, Neighbour) for entry in table.read())
         assert table.read() == []
+
+
+class Flood(socket.socket):
+    """The kernel has always one more."""
+
+    def recv(self, *_size: int) -> bytes:
+        self.count = getattr(self, "count", 0) + 1
+        if self.count > 10_000:
+            pytest.fail("whoever waits for an address has no time to look at the clock")
+        if self.count % 3 == 0:
+            raise OSError(errno.ENOBUFS, "too fast")
+        return message()
+
+    def send(self, *_data: object) -> int:
+        return 0
+
+
+def test_more_of_them_than_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Neighbours() as table, Flood() as flood:
+        monkeypatch.setattr(table, "_socket", flood)
+        assert 100 < len(table.read()) < 1000
+        monkeypatch.undo()

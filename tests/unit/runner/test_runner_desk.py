@@ -94,6 +94,26 @@ def test_its_socket_is_open_and_ours_alone(house: House) -> None:
     assert (known["run_state"], known["qemu"]["pid"]) == ("running", house.qemus[0].process.pid)
 
 
+def test_the_conversation_with_the_agent_is_made_where_the_loop_is(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread without one Python 3.9 can make no lock, so that no VM with an agent would start."""
+    made: list[asyncio.AbstractEventLoop] = []
+    agent = room.Agent
+
+    def make(path: str, session: Session) -> room.Agent:
+        made.append(asyncio.get_running_loop())
+        return agent(path, session)
+
+    async def nothing(_desk: Desk) -> None:
+        return None
+
+    monkeypatch.setattr(room, "Agent", make)
+    at(house, nothing, agent=True)
+    at(house, nothing)
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize(
     ("state", "seconds", "obeys", "gone", "asked"),
     [

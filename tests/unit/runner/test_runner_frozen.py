@@ -28,7 +28,7 @@ class House:
     async def serve(self, message: Message, _caller: Caller) -> dict[str, t.Any]:
         names = [command["execute"] for command in message["commands"]]
         assert message["reason"] == "r"
-        if message.get("check"):
+        if message.get("check") or message.get("explain"):
             self.judged += names
             if "judge" in self.fails and "transaction" in names:
                 raise t.cast(MaqetError, self.fails["judge"])
@@ -55,9 +55,10 @@ def test_in_this_order() -> None:
     assert result["frozen"] == 3 and [record["op"] for record in result["audit"]] == house.done
 
 
-def test_check_mode_freezes_nothing() -> None:
+@pytest.mark.parametrize("way", ["check", "explain"])
+def test_who_only_asks_freezes_nothing(way: str) -> None:
     house = House()
-    house.run(check=True)
+    house.run(**{way: True})
     assert house.done == [] and SNAP in house.judged
 
 
@@ -78,6 +79,8 @@ def test_what_is_denied_is_denied_before() -> None:
         ({"guest_fsfreeze_freeze": failure("guest_timeout", sent=True)}, "guest_timeout", [FREEZE, THAW], True),
         ({"guest_fsfreeze_freeze": failure("guest_timeout", sent=False)}, "guest_timeout", [FREEZE], True),
         ({"guest_fsfreeze_freeze": failure("guest_agent_unavailable")}, "guest_agent_unavailable", [FREEZE], True),
+        ({"guest_fsfreeze_freeze": failure("guest_error", guest_class="CommandNotFound")}, "guest_error", [FREEZE],
+         True),  # somebody else has it frozen
         ({"guest_fsfreeze_freeze": failure("guest_error"), "guest_fsfreeze_thaw": failure("guest_error")},
          "guest_error", [FREEZE, THAW], True),
     ],

@@ -111,6 +111,29 @@ def test_secure_boot_begins_with_its_own(vm: Vm) -> None:
     assert (vm.vars.read_bytes()[:6], vm.aside.read_bytes()) == (b"signed", b"guest")
 
 
+def test_a_change_that_is_taken_back_loses_nothing(vm: Vm) -> None:
+    """A task does that when the VM does not start with the new firmware."""
+    vm.describe("40", "signed", "secure-boot", "enrolled-keys", "requires-smm")
+    vm.start()
+    vm.vars.write_bytes(b"guest")
+    vm.start(firmware="uefi-secure")
+    vm.vars.write_bytes(b"signed guest")
+    for _time in range(2):
+        assert vm.start() == "plain" and vm.vars.read_bytes() == b"guest"
+        assert vm.start(firmware="uefi-secure") == "signed" and vm.vars.read_bytes() == b"signed guest"
+    assert sorted(os.listdir(vm.paths.nvram)) == ["origin.json", "vars.raw", "vars.raw.1", "vars.raw.1.json"]
+
+
+def test_what_no_build_can_read_stays_aside(vm: Vm) -> None:
+    vm.describe("40", "signed", "secure-boot", "enrolled-keys", "requires-smm")
+    vm.start()
+    vm.vars.write_bytes(b"guest")
+    vm.start(firmware="uefi-secure")
+    vm.describe("60", "plain", size=8192)
+    assert vm.start() == "plain" and vm.vars.stat().st_size == 8192
+    assert vm.aside.read_bytes() == b"guest" and vm.aside.with_name("vars.raw.2").read_bytes()[:6] == b"signed"
+
+
 @pytest.mark.parametrize("broken_off_after", ["aside", "note"])
 def test_a_change_that_is_broken_off_loses_nothing(
     vm: Vm, monkeypatch: pytest.MonkeyPatch, broken_off_after: str

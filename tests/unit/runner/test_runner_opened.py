@@ -14,6 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render impor
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.chain import Link
+from ansible_collections.maqet.qemu.plugins.module_utils.host.identity import RANGES
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
 
 
@@ -108,3 +109,20 @@ def test_a_node_of_a_device(image: str) -> None:
         assert access(opened.sets[0].fd) == os.O_RDWR
         with pytest.raises(MaqetError, match=r"^host_devices\[0\]\.usb: .* cannot be opened: No such file"):
             opened.node("host_devices[0].usb", image + "x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_link_that_a_vms_qemu_has_made_is_not_followed(image: str, tmp_path: pathlib.Path) -> None:
+    """Two VMs may have an image one after another, or one below the other's: it lies in the folder of one of them."""
+    disks = tmp_path / "disks"
+    disks.mkdir()
+    os.chown(disks, RANGES[0][0], RANGES[0][0])
+    (disks / "root.raw").symlink_to(image)
+    with contextlib.ExitStack() as stack:
+        opened = Opened(stack)
+        for readonly in (True, False):
+            with pytest.raises(MaqetError, match="can have made that link"):
+                opened.disk("root", str(disks / "root.raw"), "raw", readonly)
+        with pytest.raises(MaqetError, match="can have made that link"):
+            opened.base("root", Link(str(disks / "root.raw"), "raw"))
+        assert opened.inherited == []

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import typing as t
 
 import pytest
@@ -53,6 +54,19 @@ def test_of_a_vm_that_runs(where: Layout) -> None:
     assert usage["runner"] is None and usage["qemu"]["cpu_seconds"] >= 0 and "0" in usage["vcpu_seconds"]
     assert usage["qemu"]["memory"]["rss"] >= usage["qemu"]["memory"]["pss"] > 0
     assert "errors" not in found
+
+
+def test_threads_are_numbers(where: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any) -> None:
+    """A QEMU that the guest has taken over can say anything: here, the folder of a pipe that nobody writes to."""
+    os.mkfifo(tmp_path / "stat")
+    told = [{"cpu-index": 0, "thread-id": f"../../..{tmp_path}"}, {"cpu-index": 1, "thread-id": os.getpid()}]
+    monkeypatch.setitem(ANSWERS, "query-cpus-fast", told)
+    signal.alarm(20)
+    try:
+        found = details(where, Actual(DEFINITION, of_pid(os.getpid()), None, "running"), "usage")
+    finally:
+        signal.alarm(0)
+    assert list(found["usage"]["vcpu_seconds"]) == ["1"]
 
 
 def test_one_subject_that_fails_does_not_hide_the_others(where: Layout) -> None:

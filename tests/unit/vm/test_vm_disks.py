@@ -11,6 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.identity import RANGES
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Resolved, resolve
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job, perform, undo
@@ -262,3 +263,16 @@ def test_names_with_colons_and_commas_are_files(images: Images, paths: VmPaths) 
     odd = str(images.folder / "nbd:a,b=c")
     os.rename(path, odd)
     assert resolve([{"name": "root", "path": odd}], None, paths).files["root"] == DiskFile(odd, "qcow2")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+@pytest.mark.parametrize("key", ["path", "base", "clone"])
+def test_a_link_that_another_vms_qemu_has_made(
+    images: Images, paths: VmPaths, tmp_path: pathlib.Path, key: str
+) -> None:
+    secret, disks = images.make("secret.raw", "raw"), tmp_path / "disks"
+    disks.mkdir()
+    os.chown(disks, RANGES[0][0], RANGES[0][0])
+    (disks / "root.raw").symlink_to(secret)
+    words = refused(f"disks[0].{key}", {"name": "root", key: str(disks / "root.raw")}, paths)
+    assert "the QEMU of a VM can have made that link" in words

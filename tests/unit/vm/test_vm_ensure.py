@@ -12,6 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, files, qemu
@@ -297,3 +298,32 @@ def test_one_that_ends_right_after_its_start(task: Task, vm: FakeVm, monkeypatch
     error = task.fails("running", memory="512M")
     assert error.error_code == "vm_exited"
     assert not os.path.exists(vm.paths.definition), "its guest has never run, so nothing of it is kept"
+
+
+def test_what_a_running_vm_was_told_is_taken_back(
+    task: Task, vm: FakeVm, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the same definitions, though the new one, which has no file of a disk that went, is stored by then."""
+    told: list[tuple[str, list[str]]] = []
+
+    class Live:
+        def __init__(self, *given: t.Any) -> None:
+            self._files = sorted({**given[3].files, **given[4].files})
+
+        def perform(self, change: Change) -> None:
+            told.append((change.kind, self._files))
+
+    def refused(_action: t.Any) -> None:
+        raise MaqetError("no", "policy_denied")
+
+    more = {"name": "more", "size": "1M"}
+    task.run("running", disks=[DISK, more])
+    before = task.stored()
+    monkeypatch.setattr(room, "Live", Live)
+    work = task.work("paused", disks=[DISK])
+    assert [action.kind for action in work.decide()] == ["unplug_disk", "redefine", "pause"]
+    monkeypatch.setattr(work, "_send", refused)
+    with pytest.raises(MaqetError, match="no"):
+        work.perform()
+    assert told == [("unplug_disk", ["more", "root"]), ("plug_disk", ["more", "root"])]
+    assert task.stored() == before

@@ -314,17 +314,70 @@ def test_what_a_killed_task_left_is_forgotten(paths: VmPaths) -> None:
     ]
     for path in [*kept, *gone]:
         pathlib.Path(path).touch()
+    shop = pathlib.Path(paths.disks) / "making.new"
+    shop.mkdir()
+    (shop / "root.qcow2.new").touch()
     forget_unfinished(paths)
+    assert not shop.exists()
     assert [os.path.exists(path) for path in [*kept, *gone]] == [True] * 2 + [False] * 4
 
 
-def test_disks_on_a_mount_of_their_own(images: Images, paths: VmPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_written_while_it_is_copied(
+    images: Images, paths: VmPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its VM was started after we had looked: what we have is of no moment at all."""
+    path = filled(images)
+    (job,) = resolve([clone(path)], None, paths).jobs
+    copied = copying.copy
+
+    def copy(source: int, target: int, heard: copying.Heard) -> None:
+        copied(source, target, heard)
+        write(path, "qcow2", pattern=8)
+
+    monkeypatch.setattr(copying, "reflink", lambda _source, _target: False)
+    monkeypatch.setattr(copying, "copy", copy)
+    with pytest.raises(MaqetError, match="written while it was copied"):
+        perform(job, paths)
+    assert os.listdir(paths.disks) == [] and sorted(os.listdir(paths.home)) == ["disks", "disks.log"]
+
+
+@pytest.mark.parametrize("disk", [{"name": "root", "size": MIB}, {"name": "root", "clone": "", "size": 8 * MIB}])
+def test_disks_on_a_mount_of_their_own(
+    images: Images, paths: VmPaths, monkeypatch: pytest.MonkeyPatch, disk: Disk
+) -> None:
     """A file cannot be renamed from one file system into another."""
-    found = resolve([{"name": "root", "size": MIB}], None, paths)
-    monkeypatch.setattr(making, "_workshop", lambda where: where.disks)
+    wanted = {**disk, "clone": filled(images, "raw")} if "clone" in disk else disk
+    found = resolve([wanted], None, paths)
+    monkeypatch.setattr(making, "_apart", lambda _paths: True)
     perform(found.jobs[0], paths)
     assert os.listdir(paths.disks) == ["root.qcow2"]
+    assert images.info(f"{paths.disks}/root.qcow2")["virtual-size"] == disk["size"]
     assert os.stat(paths.home).st_dev == os.stat(paths.disks).st_dev  # else this would be the real thing
+
+
+def test_a_qemu_that_runs_leads_nobody_out_of_a_mount_of_its_disks(
+    images: Images, paths: VmPaths, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is its own: it can rename what is in it, and put links in the place."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "root.qcow2.new").write_bytes(b"root's")
+    create = making.qemu.create_image
+
+    def hostile(path: str, *rest: t.Any) -> None:
+        disks = pathlib.Path(paths.disks)
+        for entry in disks.iterdir():
+            entry.rename(disks / "moved")
+            entry.symlink_to(victim)
+        (disks / "root.qcow2.new").symlink_to(victim / "root.qcow2.new")
+        create(path, *rest)
+
+    found = resolve([{"name": "root", "size": MIB}], None, paths)
+    monkeypatch.setattr(making, "_apart", lambda _paths: True)
+    monkeypatch.setattr(making.qemu, "create_image", hostile)
+    perform(found.jobs[0], paths)
+    assert [path.read_bytes() for path in victim.iterdir()] == [b"root's"]
+    assert images.info(f"{paths.disks}/root.qcow2")["virtual-size"] == MIB
 
 
 def test_sizes_in_words() -> None:

@@ -218,6 +218,13 @@ def test_what_a_killed_task_left_is_removed(screen: Screen) -> None:
     assert screen.names == ["screenshot.png"]
 
 
+def test_a_folder_with_the_name_of_a_remnant_is_in_nobodys_way(screen: Screen) -> None:
+    """QEMU can make one, and there would be no screenshot of this VM any more."""
+    (screen.output / ".x.4194999.0123abcd").mkdir()
+    screen.take()
+    assert screen.names == [".x.4194999.0123abcd", "screenshot.png"]
+
+
 @pytest.mark.parametrize(
     ("given", "option"),
     [

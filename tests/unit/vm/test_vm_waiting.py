@@ -232,6 +232,32 @@ def test_text_that_scrolled_by(vm: FakeVm, monkeypatch: pytest.MonkeyPatch) -> N
     wait(vm, SERIAL)
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_text_that_much_has_come_after(vm: FakeVm, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
+    """The whole log counts, and is read piece by piece: it is as long as the guest likes."""
+    monkeypatch.setattr(awaited, "_WINDOW", 1000)
+    vm.start()
+    read: list[int] = []
+    pieces = awaited.GrowingFile.read
+
+    def counted(log: awaited.GrowingFile, *most: int) -> bytes:
+        data = pieces(log, *most)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(awaited.GrowingFile, "read", counted)
+    early, end = b"x" * 1500 + b"ready", b"y" * 4494 + b"z"
+    say(vm, early + end + b"x" * 100_000 + b"z")
+    waits = [Wait("serial", "ready"), Wait("serial", "z$")]
+    with contextlib.closing(Watch(vm.where, "web", vm.actual(), waits, PATIENCE)) as watch:
+        if ended:
+            vm.end()
+        watch.wait()
+        first, second = watch.waited
+    assert (first["found"], second["found"], max(read)) == ("ready", "z", 1000)
+    assert sum(read) > 100_000, "a piece that ends with a z is not the end"
+
+
 def test_the_first_that_is_late_ends_the_task_and_the_others_are_told(vm: FakeVm) -> None:
     """Each has its own time-out; what has come until then is in the result."""
     vm.start()
