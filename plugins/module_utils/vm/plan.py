@@ -72,7 +72,7 @@ def plan(
     if restarting and costly and state != "restarted" and not allow_restart:
         raise MaqetError(
             f"These changes need a restart of the running VM: {', '.join(costly)}. "
-            "Set allow_restart: true to have it restarted, or stop it first.",
+            "Set allow_restart: true of maqet_vm to have it restarted, or stop it first.",
             "restart_required",
             options=costly,
         )
