@@ -11,6 +11,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes impo
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits import OF_SYSTEMD
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.snapshots import Wanted
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.unsaid import spelled_out
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshots import Disk, Snapshot
@@ -211,7 +212,8 @@ def _demand_same(now: Situation, snapshot: Snapshot) -> None:
 
 def _seen(intent: t.Mapping[str, t.Any], host_arch: str) -> dict[str, t.Any]:
     """The machine that a guest sees. A disk's size goes back with the disk."""
-    whole = {option: value for option, value in effective(intent, host_arch).items() if option not in _UNSEEN}
+    everything = spelled_out(effective(intent, host_arch))
+    whole = {option: value for option, value in everything.items() if option not in _UNSEEN}
     whole["disks"] = [
         {key: value for key, value in disk.items() if key not in _UNSEEN_OF_DISKS} for disk in whole["disks"]
     ]
