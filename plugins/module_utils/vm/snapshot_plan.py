@@ -123,8 +123,7 @@ def _create(wanted: Wanted, now: Situation) -> Action:
 
 def _kept(wanted: Wanted, now: Situation, snapshot: Snapshot) -> list[Action]:
     """One that is there stays what it is: it must be what the task describes, and may get another description."""
-    required = wanted.disks if wanted.disks is not None else tuple(snapshot.note.get("disks", now.able))
-    _demand_whole(snapshot, required)
+    _demand_whole(snapshot, _of(now, snapshot) if wanted.disks is None else wanted.disks)
     has = snapshot.state_disk is not None
     if wanted.memory is not None and wanted.memory != has:
         raise MaqetError(
@@ -140,7 +139,7 @@ def _kept(wanted: Wanted, now: Situation, snapshot: Snapshot) -> list[Action]:
 
 
 def _revert(wanted: Wanted, now: Situation, snapshot: Snapshot) -> list[Action]:
-    disks = [disk for disk in now.able if disk in snapshot.note.get("disks", now.able)]
+    disks = _of(now, snapshot)
     _demand_whole(snapshot, disks)
     has, memory = snapshot.state_disk is not None, wanted.memory
     if memory and not has:
@@ -181,6 +180,11 @@ def _there(wanted: Wanted, now: Situation, snapshot: t.Optional[Snapshot]) -> Sn
         there = f"It has: {', '.join(known)}." if known else "It has none."
         raise MaqetError(f"VM {now.vm} has no snapshot {wanted.name!r}. {there}", "snapshot_not_found", known=known)
     return snapshot
+
+
+def _of(now: Situation, snapshot: Snapshot) -> list[str]:
+    """The disks that it was made of, as far as the VM still has them."""
+    return [disk for disk in now.able if disk in snapshot.note.get("disks", now.able)]
 
 
 def _demand_whole(snapshot: Snapshot, disks: t.Iterable[str]) -> None:
