@@ -112,7 +112,8 @@ error_code:
   description:
     - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_busy), V(restart_required),
       V(unplug_failed), V(qemu_not_found), V(runner_unreachable), V(qmp_timeout), V(qmp_error), V(policy_denied),
-      V(audit_failed), V(qemu_gone), V(state_unsafe), V(command_failed), V(host_error).
+      V(audit_failed), V(qemu_gone), V(state_unsafe), V(command_failed), V(host_error), and those of
+      M(maqet.qemu.maqet_vm) when the VM is given a runner again.
   type: str
   returned: on failure
 """

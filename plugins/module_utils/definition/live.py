@@ -182,5 +182,6 @@ WHEN: dict[str, str] = {
     "networks": "a card of the type ``user``, ``bridge`` or ``tap``, with one queue, that is added or removed at the "
     "end of the list",
     "vnc": "another ``password`` instead of one",
-    "devices": "one that is added or removed whose driver's name ends with ``-pci`` or begins with ``usb-``",
+    "devices": "one that is added or removed whose driver's name begins with ``usb-``, or ends with ``-pci`` where no "
+    "``bus`` or ``addr`` is given",
 }
