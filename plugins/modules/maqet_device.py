@@ -41,9 +41,10 @@ options:
   network:
     description:
       - A network card, as an entry of O(maqet.qemu.maqet_vm#module:networks). Cards have no names, and come and go at
-        the end of the list. So with O(state=present) a card is added unless the VM has just this one; give its C(mac),
-        and it can be told from others.
-      - With O(state=absent) the last card goes that has everything that is given here, such as its C(mac).
+        the end of the list. So with O(state=present) a card is added unless the VM has just this one, or one with this
+        C(mac), which is changed then.
+      - With O(state=absent) the last card goes that has everything that is given here, such as its C(mac) as
+        RV(maqet.qemu.maqet_vm#module:vm.networks) has it.
     type: dict
   device:
     description:
@@ -111,7 +112,8 @@ error_code:
   description:
     - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_busy), V(restart_required),
       V(unplug_failed), V(qemu_not_found), V(runner_unreachable), V(qmp_timeout), V(qmp_error), V(policy_denied),
-      V(audit_failed), V(qemu_gone), V(state_unsafe), V(command_failed), V(host_error).
+      V(audit_failed), V(qemu_gone), V(state_unsafe), V(command_failed), V(host_error), and those of
+      M(maqet.qemu.maqet_vm) when the VM is given a runner again.
   type: str
   returned: on failure
 """
@@ -152,7 +154,7 @@ def change(task: door.Task) -> dict[str, t.Any]:
     def wish(stored: t.Optional[Definition]) -> Desired:
         if stored is None:
             raise not_found(where, name)
-        items = edit(form, params[form], stored.intent.get(FORMS[form], []))
+        items = edit(form, params[form], stored.intent.get(FORMS[form], []), stored.uuid)
         patience = Patience(0, False, params["timeout"])
         return Desired(name, "present", normalise({FORMS[form]: items}), patience)
 

@@ -109,7 +109,7 @@ options:
           - Its permissions as an octal number in quotes, such as V('0600'), set before anything is written to it. They
             are read by the guest's C(stat) and set by its C(chmod).
           - By default a file that is there keeps its own, and a new one has what the agent gives, which is V(0666).
-        type: str
+        type: raw
   get:
     description:
       - Fetch a file from the guest. The task is not C(changed) by that.
@@ -420,7 +420,7 @@ _PUT = {
     "content": {"type": "str", "no_log": True},
     "src": {"type": "path"},
     "dest": {"type": "str", "required": True},
-    "mode": {"type": "str"},
+    "mode": {"type": "raw"},
 }
 _GET = {
     "path": {"type": "str", "required": True},

@@ -119,7 +119,7 @@ decision:
   description: The guard's verdict, as with M(maqet.qemu.maqet_qmp).
   type: dict
   returned: when the guard was asked
-  sample: {"decision": "allow", "class": "host-file", "rule": "class-host-file", "reason": "...", "level": "warning"}
+  sample: {"decision": "allow", "class": "host-file", "rule": "argument-rules", "reason": "...", "level": "info"}
 audit:
   description: The audit records that this task left on the host, with their place in the chain. Empty in check mode.
   type: list

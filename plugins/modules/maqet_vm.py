@@ -207,7 +207,10 @@ options:
     elements: dict
     suboptions:
       name:
-        description: Name of the disk. V(disk0), V(disk1), ... by default.
+        description:
+          - Name of the disk. V(disk0), V(disk1), ... by default, by its place in the list.
+          - A disk is told from others by its name alone. Without names of your own, the first of two disks cannot be
+            taken away - the second would become V(disk0), and be given the image of the first.
         type: str
       type:
         description:
@@ -807,6 +810,8 @@ options:
     type: bool
     default: false
 seealso:
+  - module: maqet.qemu.maqet_device
+  - module: maqet.qemu.maqet_snapshot
   - module: maqet.qemu.maqet_qmp
   - module: maqet.qemu.maqet_guest
   - module: maqet.qemu.maqet_vm_info
@@ -1118,10 +1123,10 @@ audit:
 error_code:
   description:
     - A stable word for what went wrong, one of V(invalid_option), V(vm_not_found), V(vm_not_running), V(vm_busy),
-      V(vm_exited), V(restart_required), V(stop_timeout), V(wait_timeout), V(qemu_not_found), V(qemu_failed),
-      V(libraries_missing), V(runner_failed), V(runner_unreachable), V(monitor_unreachable), V(qmp_timeout),
-      V(qmp_error), V(policy_denied), V(audit_failed), V(qemu_gone), V(qemu_unidentified), V(qemu_orphaned),
-      V(state_unsafe), V(command_failed), V(host_error), V(no_identity).
+      V(vm_exited), V(restart_required), V(unplug_failed), V(stop_timeout), V(wait_timeout), V(qemu_not_found),
+      V(qemu_failed), V(libraries_missing), V(runner_failed), V(runner_unreachable), V(monitor_unreachable),
+      V(qmp_timeout), V(qmp_error), V(policy_denied), V(audit_failed), V(qemu_gone), V(qemu_unidentified),
+      V(qemu_orphaned), V(state_unsafe), V(command_failed), V(host_error), V(no_identity).
   type: str
   returned: on failure
 """

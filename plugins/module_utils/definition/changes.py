@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, live
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, live, unsaid
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import OPTIONS
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits import OF_SYSTEMD
 
@@ -62,7 +62,8 @@ def diff(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], host_arch:
     steps: dict[str, list[live.Change]] = {}
     if host_arch and changed:
         old, new = defaults.effective(before, host_arch), defaults.effective(after, host_arch)
-        same = frozenset(option for option in changed if old[option] == new[option])
+        before_all, after_all = unsaid.spelled_out(old), unsaid.spelled_out(new)
+        same = frozenset(option for option in changed if before_all[option] == after_all[option])
         found = {option: live.changes(option, old, new) for option in changed if option not in same}
         steps = {option: these for option, these in found.items() if these is not None}
     return Difference(

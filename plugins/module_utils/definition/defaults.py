@@ -96,7 +96,7 @@ def effective(intent: t.Mapping[str, t.Any], host_arch: str) -> dict[str, t.Any]
     result["arch"] = intent.get("arch") or architecture(host_arch)
     result["machine"] = intent.get("machine") or MACHINES[result["arch"]]
     result["disks"] = [_disk(disk) for disk in result["disks"]]
-    result["networks"] = [_network(network) for network in result["networks"]]
+    result["networks"] = [of_network(network) for network in result["networks"]]
     result["shares"] = [{**SHARE_DEFAULTS, **share} for share in result["shares"]]
     result["firmware"] = effective_firmware(result["firmware"], result["arch"], result["kernel"])
     result["tpm"] = effective_tpm(result["tpm"], result["arch"])
@@ -131,7 +131,8 @@ def _disk(disk: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {**of_disk_type(disk), **made, **kept}
 
 
-def _network(network: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def of_network(network: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A network with the defaults of its type."""
     result = {**NETWORK_DEFAULTS, **NETWORK_TYPE_DEFAULTS.get(network["type"], {}), **network}
     result["hostfwd"] = [{**FORWARD_DEFAULTS, **rule} for rule in result["hostfwd"]]
     return result

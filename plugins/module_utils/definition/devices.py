@@ -32,7 +32,7 @@ _ELSEWHERE = ("driver", "id")
 def devices(option: str, value: t.Any) -> list[dict[str, t.Any]]:
     """Normal form of the list: ``driver``, ``id`` if given, ``properties`` if there are any, sorted."""
     items = values.list_of(option, value, "devices")
-    result = [_device(f"{option}[{index}]", item) for index, item in enumerate(items)]
+    result = [one_device(f"{option}[{index}]", item) for index, item in enumerate(items)]
     seen: list[str] = []
     for index, device in enumerate(result):
         name = device_id(device, index)
@@ -44,7 +44,8 @@ def devices(option: str, value: t.Any) -> list[dict[str, t.Any]]:
     return result
 
 
-def _device(option: str, value: t.Any) -> dict[str, t.Any]:
+def one_device(option: str, value: t.Any) -> dict[str, t.Any]:
+    """Normal form of one of them."""
     given = values.fields(option, value, FIELDS)
     if "driver" not in given:
         raise invalid_option(option, value, "has no driver", "Give one that QEMU's '-device help' lists.")

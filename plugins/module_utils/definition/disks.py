@@ -35,7 +35,7 @@ def disks(option: str, value: t.Any) -> list[dict[str, t.Any]]:
     """Normal form of the list: only what was given, plus a name for each disk."""
     result: list[dict[str, t.Any]] = []
     for index, item in enumerate(values.list_of(option, value, "disks")):
-        disk = _disk(f"{option}[{index}]", item, f"disk{index}")
+        disk = one_disk(f"{option}[{index}]", item, f"disk{index}")
         for other in result:
             if other["name"] == disk["name"]:
                 raise invalid_option(
@@ -55,7 +55,7 @@ def disks(option: str, value: t.Any) -> list[dict[str, t.Any]]:
     return result
 
 
-def _disk(option: str, value: t.Any, default_name: str) -> dict[str, t.Any]:
+def one_disk(option: str, value: t.Any, default_name: str) -> dict[str, t.Any]:
     """One disk; the keys come out in the order of ``FIELDS``."""
     given = values.fields(option, value, FIELDS)
     disk: dict[str, t.Any] = {"name": _name(f"{option}.name", given.get("name", default_name))}

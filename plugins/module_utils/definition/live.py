@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import unsaid
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import device_id
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import ON_PCI
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import sits_in_port, takes_plugs
@@ -81,11 +82,12 @@ def _pluggable(disk: Disk, running: Intent) -> bool:
 
 def _altered(old: Disk, new: Disk) -> t.Optional[list[Change]]:
     """Steps for a disk that stays. A size takes none here: the job that is planned for its file does it."""
-    differs = {key for key in {*old, *new} if old.get(key) != new.get(key)}
+    whole_old, whole_new = unsaid.of_disk(old), unsaid.of_disk(new)
+    differs = {key for key in {*old, *new} if whole_old.get(key) != whole_new.get(key)}
     detail = {"disk": new["name"]}
     if new["type"] == "cdrom":
         return [Change("change_medium", detail, old, new)] if differs <= {"path", "format"} else None
-    if "size" in differs and not ("size" in new and new["size"] > old.get("size", 0)):
+    if "size" in differs and "size" in new and new["size"] < old.get("size", 0):
         return None
     if "throttle" in differs and not ("throttle" in old and "throttle" in new):
         return None  # the node that does it is there from the start, or not at all
@@ -175,9 +177,11 @@ WHEN: dict[str, str] = {
     "cpus": "more of them, up to ``cpus_max``, on x86_64",
     "balloon_target": "where ``balloon`` is true",
     "disks": "a disk on ``virtio`` or ``nvme`` that is added or removed, one on ``scsi`` or ``usb`` beside others; "
-    "more ``size``; other limits in ``throttle``; another medium in a ``cdrom``",
+    "more ``size``; other limits in ``throttle``; another medium in a ``cdrom``; another order in the list, which "
+    "counts from the next start on",
     "networks": "a card of the type ``user``, ``bridge`` or ``tap``, with one queue, that is added or removed at the "
     "end of the list",
     "vnc": "another ``password`` instead of one",
-    "devices": "one that is added or removed whose driver's name ends with ``-pci`` or begins with ``usb-``",
+    "devices": "one that is added or removed whose driver's name begins with ``usb-``, or ends with ``-pci`` where no "
+    "``bus`` or ``addr`` is given",
 }

@@ -27,7 +27,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}", re.IG
 def networks(option: str, value: t.Any) -> list[dict[str, t.Any]]:
     """Normal form of the list: only what was given. ``[{type: none}]`` is the same as an empty list."""
     items = values.list_of(option, value, "networks")
-    result = [_network(f"{option}[{index}]", item) for index, item in enumerate(items)]
+    result = [one_network(f"{option}[{index}]", item) for index, item in enumerate(items)]
     for index, network in enumerate(result):
         if network["type"] == "none" and len(result) > 1:
             raise invalid_option(
@@ -41,7 +41,8 @@ def networks(option: str, value: t.Any) -> list[dict[str, t.Any]]:
     return result
 
 
-def _network(option: str, value: t.Any) -> dict[str, t.Any]:
+def one_network(option: str, value: t.Any) -> dict[str, t.Any]:
+    """Normal form of one of them: only what was given."""
     given = values.fields(option, value, _FIELDS)
     if "type" not in given:
         raise invalid_option(option, value, "has no type", f"Choose one of: {', '.join(TYPES)}.")
@@ -61,6 +62,21 @@ def _network(option: str, value: t.Any) -> dict[str, t.Any]:
             network[key] = check(f"{option}.{key}", given[key])
     network_types.check_together(option, network)
     return network
+
+
+def part_of_network(option: str, value: t.Any) -> dict[str, t.Any]:
+    """Normal form of some words about a network, by which it is looked for: none is needed, none needs another."""
+    given = values.fields(option, value, _FIELDS)
+    checks: dict[str, t.Callable[[str, t.Any], t.Any]] = {
+        "type": lambda name, word: values.choice(name, word, TYPES[:-1]),
+        "model": lambda name, word: values.choice(name, word, MODELS),
+        "mac": _mac,
+        "mtu": lambda name, number: values.whole_number(name, number, *_MTU),
+        "queues": lambda name, number: values.whole_number(name, number, 1, _MAX_QUEUES),
+    }
+    for own in network_types.CHECKS.values():
+        checks.update(own)
+    return {key: checks[key](f"{option}.{key}", content) for key, content in given.items()}
 
 
 def _check_fields(option: str, kind: str, given: t.Mapping[str, t.Any]) -> None:

@@ -60,6 +60,11 @@ def node_name(disk: str) -> str:
     return f"disk-{disk}"
 
 
+def rate_name(disk: str) -> str:
+    """The filter above it, of a disk that is throttled."""
+    return f"{node_name(disk)}-rate"
+
+
 def throttle_name(disk: str) -> str:
     """The object with the limits of a disk that has some; its QOM path is ``/objects/`` and this."""
     return f"throttle-{disk}"
@@ -169,8 +174,7 @@ def disk_nodes(disk: t.Mapping[str, t.Any], source: Source) -> list[dict[str, t.
 
 def top_node(disk: t.Mapping[str, t.Any]) -> str:
     """The node that the device of a disk is given."""
-    node = node_name(disk["name"])
-    return f"{node}-rate" if "throttle" in disk else node
+    return rate_name(disk["name"]) if "throttle" in disk else node_name(disk["name"])
 
 
 def _below(chain: t.Sequence[Source]) -> dict[str, t.Any]:

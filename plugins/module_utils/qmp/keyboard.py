@@ -78,6 +78,8 @@ def combination(option: str, words: str) -> Chord:
 
 
 def _no_key(key: str) -> str:
+    if "+" in key:
+        return f"Keys are joined by '-', as in {key.replace('+', '-').lower()}"
     if not key:
         return "A '-' stands between the names of two keys; the key itself is minus"
     if len(key) == 1 and key.isascii() and key.isupper():

@@ -91,7 +91,7 @@ def failure(status: t.Optional[int], paths: VmPaths, crew: Crew) -> MaqetError:
     crew.end(0.0)
     how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
     return MaqetError(
-        f"QEMU {how} before it was ready. Its last words: {words or '(none)'} Check the options that they name.",
+        f"QEMU {how} before it was ready. Its last words: {words or '(none)'}. Check the options that they name.",
         "qemu_failed",
         qemu_status=status,
         qemu_log=words,

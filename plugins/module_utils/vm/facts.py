@@ -132,4 +132,4 @@ def _then(before: str, state: str, kinds: set[str]) -> str:
         return "running"
     if kinds & {"start", "pause"}:
         return "paused"
-    return "stopped" if "stop" in kinds or before == "absent" else before
+    return "stopped" if kinds & {"stop", "cancel_restart"} or before == "absent" else before

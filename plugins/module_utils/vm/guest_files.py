@@ -27,7 +27,8 @@ _CLOSING = 10.0
 def checked_put(wanted: t.Mapping[str, t.Any]) -> None:
     """``invalid_option`` for what cannot be, before anybody is asked."""
     _named("put.dest", wanted["dest"])
-    if wanted["mode"] is not None and not _MODE.fullmatch(wanted["mode"]):
+    # A number is what YAML made of the digits: 0644 has become 420 here.
+    if wanted["mode"] is not None and not (isinstance(wanted["mode"], str) and _MODE.fullmatch(wanted["mode"])):
         raise invalid_option(
             "put.mode", wanted["mode"], "is no mode", "Give an octal number in quotes, such as '0644'."
         )

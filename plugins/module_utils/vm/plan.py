@@ -67,12 +67,12 @@ def plan(
     for it unless ``allow_restart``: that is ``restart_required`` with the options that ask for it.
     """
     _check_shrinking(now, jobs)
-    costly = _costly(now, difference, jobs)
+    costly = _costly(now, difference, jobs) if now.runs else []
     restarting = now.runs and (state == "restarted" or (bool(costly) and state != "stopped"))
     if restarting and costly and state != "restarted" and not allow_restart:
         raise MaqetError(
             f"These changes need a restart of the running VM: {', '.join(costly)}. "
-            "Set allow_restart: true to have it restarted, or stop it first.",
+            "Set allow_restart: true of maqet_vm to have it restarted, or stop it first.",
             "restart_required",
             options=costly,
         )
@@ -87,7 +87,7 @@ def plan(
     actions += [action for action in told if not action.kind.startswith("unplug")]
     if not now.defined or difference:
         kind = "redefine" if now.defined else "define"
-        actions.append(Action(kind, RESTART if costly and now.runs else LIVE, {"options": difference.options}))
+        actions.append(Action(kind, RESTART if costly else LIVE, {"options": difference.options}))
     runs_then = now.runs and not any(action.kind == "stop" for action in actions)
     return actions + _to_run_state(state, now, runs_then)
 

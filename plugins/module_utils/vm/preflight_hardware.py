@@ -12,6 +12,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_conso
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import hardware, qemu_devices
 
+# What -device takes for every driver and QEMU lists for none: the bus on which a device sits (system/qdev-monitor.c).
+_OF_ALL = {"bus": "str"}
+
 
 def known(option: str, value: str, choices: t.Collection[str], command: str) -> None:
     """Refuse a word that QEMU does not list, with those that look like it."""
@@ -37,7 +40,7 @@ def check_devices(wanted: t.Mapping[str, t.Any], binary: str) -> None:
         known(f"{option}.driver", driver, drivers, f"{binary} -device help")
         given = device.get("properties", {})
         if given and driver not in listed:
-            listed[driver] = qemu_devices.properties(binary, driver)
+            listed[driver] = {**_OF_ALL, **qemu_devices.properties(binary, driver)}
         for name, value in given.items():
             path = f"{option}.properties.{name}"
             if name not in listed[driver]:

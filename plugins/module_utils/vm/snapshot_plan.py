@@ -11,6 +11,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes impo
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.limits import OF_SYSTEMD
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.snapshots import Wanted
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.unsaid import spelled_out
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshots import Disk, Snapshot
@@ -122,8 +123,7 @@ def _create(wanted: Wanted, now: Situation) -> Action:
 
 def _kept(wanted: Wanted, now: Situation, snapshot: Snapshot) -> list[Action]:
     """One that is there stays what it is: it must be what the task describes, and may get another description."""
-    required = wanted.disks if wanted.disks is not None else tuple(snapshot.note.get("disks", now.able))
-    _demand_whole(snapshot, required)
+    _demand_whole(snapshot, _of(now, snapshot) if wanted.disks is None else wanted.disks)
     has = snapshot.state_disk is not None
     if wanted.memory is not None and wanted.memory != has:
         raise MaqetError(
@@ -139,7 +139,7 @@ def _kept(wanted: Wanted, now: Situation, snapshot: Snapshot) -> list[Action]:
 
 
 def _revert(wanted: Wanted, now: Situation, snapshot: Snapshot) -> list[Action]:
-    disks = [disk for disk in now.able if disk in snapshot.note.get("disks", now.able)]
+    disks = _of(now, snapshot)
     _demand_whole(snapshot, disks)
     has, memory = snapshot.state_disk is not None, wanted.memory
     if memory and not has:
@@ -182,6 +182,11 @@ def _there(wanted: Wanted, now: Situation, snapshot: t.Optional[Snapshot]) -> Sn
     return snapshot
 
 
+def _of(now: Situation, snapshot: Snapshot) -> list[str]:
+    """The disks that it was made of, as far as the VM still has them."""
+    return [disk for disk in now.able if disk in snapshot.note.get("disks", now.able)]
+
+
 def _demand_whole(snapshot: Snapshot, disks: t.Iterable[str]) -> None:
     missing = [disk for disk in disks if disk not in snapshot.pieces]
     if missing:
@@ -211,7 +216,8 @@ def _demand_same(now: Situation, snapshot: Snapshot) -> None:
 
 def _seen(intent: t.Mapping[str, t.Any], host_arch: str) -> dict[str, t.Any]:
     """The machine that a guest sees. A disk's size goes back with the disk."""
-    whole = {option: value for option, value in effective(intent, host_arch).items() if option not in _UNSEEN}
+    everything = spelled_out(effective(intent, host_arch))
+    whole = {option: value for option, value in everything.items() if option not in _UNSEEN}
     whole["disks"] = [
         {key: value for key, value in disk.items() if key not in _UNSEEN_OF_DISKS} for disk in whole["disks"]
     ]

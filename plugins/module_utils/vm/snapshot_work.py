@@ -11,7 +11,7 @@ import contextlib
 import os
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import node_name
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import node_name, rate_name
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadline
@@ -44,7 +44,8 @@ class Live:
             self.jobs.run(PREFIX, "snapshot-save", {"tag": name, "vmstate": nodes[0], "devices": nodes})
             return
         one = "blockdev-snapshot-internal-sync"
-        actions = [{"type": one, "data": {"device": node, "name": name}} for node in nodes]
+        tops = [rate_name(disk.name) if disk.throttled else node_name(disk.name) for disk in disks]
+        actions = [{"type": one, "data": {"device": node, "name": name}} for node in tops]
         try:
             self.jobs.change("frozen" if fsfreeze else "qmp", [("transaction", {"actions": actions})])
         except MaqetError as error:

@@ -36,6 +36,8 @@ class Disk:
     name: str
     file: DiskFile
     readonly: bool = False
+    #: Whether a filter stands above its format: QEMU makes a snapshot alone through the topmost node.
+    throttled: bool = False
 
     @property
     def able(self) -> bool:
@@ -109,7 +111,9 @@ def of_definition(definition: Definition) -> list[Disk]:
     """The disks of a VM."""
     wanted = effective(definition.intent, os.uname().machine)["disks"]
     disks = [one for one in wanted if one["type"] == "disk"]
-    return [Disk(one["name"], definition.files[one["name"]], bool(one.get("readonly"))) for one in disks]
+    return [
+        Disk(one["name"], definition.files[one["name"]], bool(one.get("readonly")), "throttle" in one) for one in disks
+    ]
 
 
 def look(disks: t.Sequence[Disk], ask: t.Optional[Ask]) -> dict[str, list[dict[str, t.Any]]]:

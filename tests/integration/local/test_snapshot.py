@@ -25,7 +25,8 @@ from ansible_collections.maqet.qemu.plugins.modules import maqet_guest, maqet_qm
 from ansible_collections.maqet.qemu.tests.hosts import play
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, remove, state_of
 
-TWO = [{"name": "a", "size": "8M"}, {"name": "b", "size": "8M"}]
+# A throttled disk has a filter above its format, which snapshots have to reckon with.
+TWO = [{"name": "a", "size": "8M"}, {"name": "b", "size": "8M", "throttle": {"bps": "100M"}}]
 RESTART: Result = {"allow_restart": True, "force": True, "stop_timeout": 0}
 
 

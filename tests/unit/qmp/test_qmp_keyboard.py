@@ -122,6 +122,7 @@ def test_combinations() -> None:
         ("", "the key itself is minus"),
         ("unmapped", "There is no key 'unmapped'"),
         ("ctrl-ctrl", "Name each key of a combination once"),
+        ("Ctrl+Alt+F2", "joined by '-', as in ctrl-alt-f2"),
         ("ret\n", "did you mean ret?"),
     ],
 )

@@ -200,3 +200,12 @@ def test_warnings() -> None:
     (text,) = guest.warnings({"decision": {**ALLOWED, "level": "warning", "class": "availability"}}, plan)
     assert "guest-shutdown is of the class availability" in text
     assert guest.warnings({"decision": ALLOWED}, plan) == []
+
+
+@pytest.mark.parametrize("mode", [0o644, 644, "rw-r--r--", "98"])
+def test_a_mode_is_octal_digits_as_they_were_written(mode: t.Any) -> None:
+    """Without quotes YAML makes 420 of 0644, whose digits are another mode."""
+    put = {"content": "x", "src": None, "dest": "/etc/x", "mode": mode}
+    with pytest.raises(MaqetError, match=r"put\.mode: .* in quotes"):
+        guest.checked(params(put=put), False, {})
+    guest.checked(params(put={**put, "mode": "0644"}), False, {})

@@ -287,3 +287,9 @@ def test_what_a_running_qemu_takes(
 def test_a_growing_disk_costs_a_running_vm_nothing() -> None:
     actions = plan("present", RUNNING, GROW, [GROWN_DISK], False)
     assert [action.impact for action in actions] == ["live", "live"]
+
+
+def test_nothing_costs_a_restart_where_nothing_runs() -> None:
+    smaller = diff({"disks": [DISK, {**DISK, "name": "e"}]}, {"disks": [{**DISK, "size": 2 << 20}], "memory": 9})
+    actions = plan("present", STOPPED, smaller, [GROWN_DISK], False)
+    assert [(action.kind, action.impact) for action in actions] == [("grow_disk", "live"), ("redefine", "live")]

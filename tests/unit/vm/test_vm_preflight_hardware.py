@@ -44,8 +44,8 @@ def device(**properties: t.Any) -> dict[str, t.Any]:
 
 def test_what_qemu_knows() -> None:
     check(devices=[device(multifunction=True), device(**{"disable-legacy": True, "max-bytes": 5, "romfile": "5"})])
-    check(devices=[{"driver": "virtio-rng"}])
-    assert asked == ["?", "virtio-rng-pci", "?"], "each question once"
+    check(devices=[{"driver": "virtio-rng"}, device(bus="maqet-port9")])
+    assert asked == ["?", "virtio-rng-pci", "?", "virtio-rng-pci"], "each question once"
     asked.clear()
     check()
     assert asked == [], "a VM without such devices asks nothing"
@@ -58,6 +58,7 @@ def test_what_qemu_knows() -> None:
         ({"devices": [{"driver": "zzz"}]}, "devices[0].driver", "See '/bin/qemu -device help'"),
         ({"devices": [device(maxbytes=5)]}, "devices[0].properties.maxbytes", "Did you mean max-bytes"),
         ({"devices": [device(x=5)]}, "devices[0].properties.x", "See '/bin/qemu -device virtio-rng-pci,help'"),
+        ({"devices": [device(bus=True)]}, "devices[0].properties.bus", "QEMU wants str"),
         ({"devices": [device(romfile=True)]}, "devices[0].properties.romfile", "QEMU wants str"),
         ({"devices": [device(multifunction="yes")]}, "devices[0].properties.multifunction", "Write true or false"),
         ({"devices": [device(), device(multifunction=1)]}, "devices[1].properties.multifunction", "not a boolean"),

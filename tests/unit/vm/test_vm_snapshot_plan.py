@@ -100,6 +100,7 @@ def test_one_that_is_there() -> None:
     assert refusal(present(), vm(only_a)).error_code == "snapshot_incomplete"
     assert plan(present(disks=("a",)), vm(only_a)) == []
     assert plan(present(), vm(snapshot("one", "a", disks=["a"]))) == []
+    assert plan(present(), vm(snapshot("one", "a", "b", disks=["a", "b", "gone"]))) == [], "nor is one that has left"
     noted = snapshot("one", "a", "b", description="x", group="g")
     assert plan(present(description="x", group="g"), vm(noted)) == []
     (action,) = plan(present(description="y"), vm(noted))

@@ -15,8 +15,17 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored impor
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import snapshot_notes
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.jobs import Jobs
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshot_notes import Notes
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshots import Disk, checked, collect, listed, look
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshot_work import Live
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshots import (
+    Disk,
+    checked,
+    collect,
+    listed,
+    look,
+    of_definition,
+)
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import UUID
 from ansible_collections.maqet.qemu.tests.unit.vm.conftest import Images
 from ansible_collections.maqet.qemu.tests.unit.vm.world import FakeVm
@@ -85,6 +94,26 @@ def test_of_a_qemu_that_runs() -> None:
         look(disks, ask)
     assert caught.value.error_code == "restart_required"
     assert look(disks[1:], ask) == {} and len(asked) == 2, "nothing to ask about"
+
+
+def test_disks_alone_are_taken_through_their_topmost_nodes() -> None:
+    """Below the filter of a throttled disk QEMU makes none: "Need a root block node"."""
+    wanted = [{"name": "a", "path": "/a"}, {"name": "b", "path": "/b", "throttle": {"iops": 5}}]
+    stored = {name: DiskFile(f"/{name}", "qcow2") for name in "ab"}
+    told: list[t.Any] = []
+
+    class NoJobs(Jobs):
+        def __init__(self) -> None:
+            pass
+
+        def change(self, _operation: str, commands: t.Sequence[t.Any]) -> Info:
+            told.extend(commands)
+            return {}
+
+    Live(NoJobs()).create("one", of_definition(Definition("web", UUID, {"disks": wanted}, stored)), False, False)
+    ((command, arguments),) = told
+    assert command == "transaction"
+    assert [action["data"]["device"] for action in arguments["actions"]] == ["disk-a", "disk-b-rate"]
 
 
 def test_only_the_image_itself_is_opened(images: Images, tmp_path: pathlib.Path) -> None:
