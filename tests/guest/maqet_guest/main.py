@@ -122,9 +122,7 @@ def _make(cache: Cache, source: Source, candidate: Candidate, arch: str, say: Sa
         busybox = find_busybox(arch, source, work, say)
         more = agent.fetch(source, work, say) if with_agent else ()
         say("packing the initramfs ...")
-        cache.write(
-            "initramfs", initramfs(busybox, kmod.collect(modules, kmod.wanted(arch, with_agent)), more)
-        )
+        cache.write("initramfs", initramfs(busybox, kmod.collect(modules, kmod.wanted(arch, with_agent)), more))
         cache.write("vmlinuz", image.read_bytes())
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import typing as t
 import uuid
 from pathlib import Path
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host import netlink
-from ansible_collections.maqet.qemu.tests.hosts import modules, play
+from ansible_collections.maqet.qemu.tests.hosts import modules
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, remove
 from ansible_collections.maqet.qemu.tests.integration.local.test_networks import Net, net
 
@@ -28,21 +26,11 @@ def thrice(local: Local, vm: str, **wanted: t.Any) -> list[Result]:
     return local.run({**task, "check_mode": True}, task, task)
 
 
-@pytest.fixture(scope="module")
-def wanted() -> Result:
-    """Options of a VM whose guest has an agent."""
-    folder = play.REPOSITORY / ".dev" / "guest-agent"
-    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--agent", "--output", str(folder)]
-    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    about = {"kernel": str(folder / "vmlinuz"), "initrd": str(folder / "initramfs"), "cmdline": "console=ttyS0 quiet"}
-    return {**about, "memory": "256", "accel": "tcg", "agent": True}
-
-
 @pytest.fixture
-def vm(wanted: Result) -> t.Iterator[str]:
+def vm(agent_guest: Result) -> t.Iterator[str]:
     """A VM whose guest has booted."""
     chosen = f"test-{uuid.uuid4().hex[:8]}"
-    modules.must("maqet_vm", name=chosen, state="running", **wanted)
+    modules.must("maqet_vm", name=chosen, state="running", **agent_guest)
     modules.must("maqet_guest", vm=chosen, command="guest-ping", wait_for_agent=True, timeout=120)
     yield chosen
     remove(chosen)
@@ -99,7 +87,7 @@ def test_networks(local: Local, vm: str) -> None:
         assert len(inside(vm, "ls /sys/class/net").split()) == count + 1
 
 
-def test_what_else_changes_without_a_restart(local: Local, wanted: Result, tmp_path: Path) -> None:
+def test_what_else_changes_without_a_restart(local: Local, agent_guest: Result, tmp_path: Path) -> None:
     """Processors, balloon, media, limits, password: each once, and a second run has nothing to do."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     first, second = tmp_path / "a.iso", tmp_path / "b.iso"
@@ -116,7 +104,7 @@ def test_what_else_changes_without_a_restart(local: Local, wanted: Result, tmp_p
         "disks": [{**disk, "throttle": {"iops": 100}}, {**drive, "path": str(first)}],
     }
     try:
-        pid = modules.must("maqet_vm", name=name, state="running", **wanted, **begun)["vm"]["qemu_pid"]
+        pid = modules.must("maqet_vm", name=name, state="running", **agent_guest, **begun)["vm"]["qemu_pid"]
         modules.must("maqet_guest", vm=name, command="guest-ping", wait_for_agent=True, timeout=120)
         assert asked(name, "query-balloon") == {"actual": 128 * MIB}
         fast = {**disk, "throttle": {"iops": 500}}
