@@ -312,7 +312,7 @@ PARTS = {
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Tests that drive real QEMU through Ansible, here and on hosts in systemd-nspawn; ``--part NAME`` is one of two."""
+    """Tests that drive real QEMU, here and on hosts in systemd-nspawn; ``--part NAME`` is one of two."""
     chosen = ["tests/integration", *session.posargs]
     if session.posargs[:1] == ["--part"]:
         part, *rest = session.posargs[1:]

@@ -43,7 +43,11 @@ class Run:
 
     @property
     def result(self) -> dict[str, t.Any]:
-        return dict(json.loads(self.words))
+        """With its warnings as texts: from ansible-core 2.19 on, it is the controller that makes them so."""
+        result = dict(json.loads(self.words))
+        warnings = result.get("warnings", [])
+        texts = [warning if isinstance(warning, str) else warning["event"]["msg"] for warning in warnings]
+        return {**result, "warnings": texts} if texts else result
 
 
 def run_module(module: str, options: dict[str, t.Any], where: t.Sequence[str] = (), check: bool = False) -> Run:

@@ -23,6 +23,8 @@ SPARE = 8
 # A port is one of eight functions of a slot; slots from 16 to 27 are far from what QEMU hands out itself, and from the
 # chipset's own.
 _FIRST_SLOT, _LAST_SLOT, _FUNCTIONS = 16, 27, 8
+# Counted down, for ports in extra_args are counted up from 1.
+_LAST_CHASSIS = 255
 MOST = (_LAST_SLOT - _FIRST_SLOT + 1) * _FUNCTIONS
 
 _WITH_PORTS = re.compile(r"q35|pc-q35-.*|virt|virt-[0-9].*")
@@ -72,6 +74,6 @@ class Ports:
             slot, function = divmod(number, _FUNCTIONS)
             place = f"{_FIRST_SLOT + slot:x}.{function}"
             properties: list[tuple[str, t.Any]] = [("id", f"{PORT}{number}"), ("bus", "pcie.0"), ("addr", place)]
-            properties += [("chassis", number + 1), ("io-reserve", 0), ("multifunction", True)]
+            properties += [("chassis", _LAST_CHASSIS - number), ("io-reserve", 0), ("multifunction", True)]
             arguments += ["-device", option_string("pcie-root-port", properties)]
         return arguments

@@ -1,28 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""cloud_init: the seed as QEMU gets it, and a real Debian guest that sets itself up by it."""
+"""cloud_init: the seed as QEMU gets it. A real guest sets itself up by it in test_end_to_end.py."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import socket
 import subprocess
-import typing as t
 import uuid
 from pathlib import Path
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.iso import label_of
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.hosts import cloud_guest, modules
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, given, remove
+from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, given
 
 SECRET = f"secret{uuid.uuid4().hex}"
 USER_DATA = {"users": [{"name": "ada", "plain_text_passwd": SECRET}]}
-# A boot takes half a minute under emulation on an idle machine, and twenty times as long on a busy one.
-SECONDS = 1800
 ENDED = {"force": True, "stop_timeout": 0}
 
 
@@ -166,87 +162,3 @@ def test_a_host_without_a_program_for_it(name: str, monkeypatch: pytest.MonkeyPa
 
 
 # --- a real guest ---------------------------------------------------------------------------------------------------
-
-
-class Login:
-    """A way into a guest by ssh, with a key of this test."""
-
-    def __init__(self, folder: Path) -> None:
-        self._key = folder / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True)
-        self.public = self._key.with_suffix(".pub").read_text().strip()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-
-    def ask(self, *words: str) -> str:
-        """What a program in the guest prints."""
-        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "BatchMode=yes")
-        argv = ["ssh", "-F", "none", *(f"-o{option}" for option in options), "-i", str(self._key)]
-        argv += ["-p", str(self.port), "ada@127.0.0.1", *words]
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
-def test_a_real_guest(debian: cloud_guest.Image, tmp_path: Path) -> None:
-    """It gets name, user and key; only with rerun a change is acted on; nothing is left.
-
-    By the module itself: what a controller adds is tested above, and would end so long a play.
-    """
-    login, name = Login(tmp_path), f"test-{uuid.uuid4().hex[:8]}"
-    user = {
-        "name": "ada",
-        "ssh_authorized_keys": [login.public],
-        "sudo": "ALL=(ALL) NOPASSWD:ALL",
-        "shell": "/bin/bash",
-    }
-
-    def wanted(run: str, **more: t.Any) -> Result:
-        user_data = {
-            "users": [user],
-            "runcmd": [["sh", "-c", f"echo {run} >>/var/lib/runs"]],
-            "ssh_deletekeys": False,
-            "final_message": f"{run} is set up",
-        }
-        return {
-            "name": name,
-            "state": "running",
-            **debian.options(),
-            "agent": True,
-            "networks": [{"type": "user", "hostfwd": [{"host_port": login.port, "guest_port": 22}]}],
-            "cloud_init": {"user_data": user_data, **more},
-            "timeout": SECONDS,
-            "stop_timeout": SECONDS,
-        }
-
-    def set_up(run: str, **more: t.Any) -> Result:
-        wait = [{"serial": f"{run} is set up"}]
-        return modules.must("maqet_vm", **wanted(run, **more), allow_restart=True, wait_for=wait)
-
-    try:
-        checked = modules.run_module("maqet_vm", wanted("first"), check=True).result
-        first = set_up("first")
-        assert checked["actions"] == first["actions"] and checked["changed"] is first["changed"] is True
-        assert modules.must("maqet_vm", **wanted("first"))["changed"] is False
-        assert login.ask("hostname") == f"{name}\n"
-        assert login.ask("sudo", "cloud-init", "query", "instance_id").strip() == first["vm"]["uuid"]
-        modules.must("maqet_guest", vm=name, command="guest-ping", wait_for_agent=True, timeout=SECONDS)
-        assert "ada" in login.ask("id") and login.ask("cat", "/var/lib/runs") == "first\n"
-
-        refused = modules.run_module("maqet_vm", wanted("second")).result
-        assert refused["error_code"] == "restart_required"
-        second = set_up("second")
-        third = set_up("third", rerun=True)
-        assert second["stop_steps"] == third["stop_steps"] == ["system_powerdown"]
-        assert login.ask("cat", "/var/lib/runs") == "first\nthird\n", "the second was there, and was not acted on"
-        assert "third" in login.ask("sudo", "cloud-init", "query", "userdata")
-
-        absent: Result = {"name": name, "state": "absent", "purge": True, **ENDED}
-        assert modules.must("maqet_vm", **absent)["changed"] is True
-        assert modules.must("maqet_vm", **absent)["changed"] is False
-        assert debian.disk.exists() and not Path(layout().vm(name).home).exists()
-    finally:
-        remove(name)

@@ -31,8 +31,8 @@ def test_virtio_disks_and_cards_have_ports_and_some_are_free() -> None:
     found = devices({"disks": DISKS, "networks": [{"type": "user"}, {"type": "user"}], "agent": True})
     ports = [one for one in found if one.startswith("pcie-root-port")]
     assert len(ports) == CARDS + 2 + SPARE and found[: len(ports)] == ports
-    assert ports[0] == "pcie-root-port,id=maqet-port0,bus=pcie.0,addr=10.0,chassis=1,io-reserve=0,multifunction=on"
-    assert ports[8].startswith("pcie-root-port,id=maqet-port8,bus=pcie.0,addr=11.0,chassis=9,")
+    assert ports[0] == "pcie-root-port,id=maqet-port0,bus=pcie.0,addr=10.0,chassis=255,io-reserve=0,multifunction=on"
+    assert ports[8].startswith("pcie-root-port,id=maqet-port8,bus=pcie.0,addr=11.0,chassis=247,")
     taken = {one.split(",")[1]: one.rpartition("=")[2] for one in found if ",bus=maqet-port" in one}
     cards = {"id=nic0": "maqet-port0", "id=nic1": "maqet-port1"}
     assert taken == {"id=disk0": "maqet-port8", "id=disk2": "maqet-port9", **cards}
