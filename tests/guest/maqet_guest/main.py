@@ -20,7 +20,8 @@ from pathlib import Path
 from . import agent, cpio, kmod
 from .busybox import find_busybox
 from .errors import GuestError, Unavailable
-from .packages import Apt, Candidate, Say, Source, system_source
+from .packages import Apt, Candidate, Say, Source
+from .sources import system_source
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = HERE.parent
