@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import argument, command_lines, of_pid
 from ansible_collections.maqet.qemu.plugins.modules import maqet_vm
@@ -146,6 +147,13 @@ def debian() -> cloud_guest.Image:
 def given(name: str, **wanted: t.Any) -> Result:
     """A VM that a test is to have, running unless it says otherwise: made by the module, without a controller."""
     return modules.must("maqet_vm", **{"name": name, "state": "running", **NOTHING, **wanted})
+
+
+def needs_machine(machine: str) -> None:
+    """Skip where the emulator of the guests' architecture has no such board."""
+    binary = qemu.find_binary(ARCH)
+    if machine not in qemu.machines(binary):
+        pytest.skip(f"{binary} has no machine {machine}")
 
 
 def state_of(name: str) -> str:

@@ -21,7 +21,14 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layou
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import command_lines
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import GrowingFile
 from ansible_collections.maqet.qemu.tests.hosts import modules
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, given, remove
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import (
+    NOTHING,
+    Local,
+    Result,
+    given,
+    needs_machine,
+    remove,
+)
 from ansible_collections.maqet.qemu.tests.integration.local.test_states import FORCED, kinds, thrice
 
 MIB = 1 << 20
@@ -130,6 +137,7 @@ def test_io_uring_where_there_is_one(name: str) -> None:
 
 
 def test_a_disk_of_ide_and_a_cdrom_beside_it(name: str, tmp_path: Path) -> None:
+    needs_machine("pc")
     disks = [{"size": "4M", "interface": "ide"}, {"type": "cdrom", "interface": "ide", "path": raw(tmp_path / "cd")}]
     given(name, state="paused", machine="pc", disks=disks)
     assert set(blocks(name)) == {"disk0", "disk1"}
