@@ -55,9 +55,8 @@ def run_module(module: str, options: dict[str, t.Any], where: t.Sequence[str] = 
 
     ``where`` are the values of a :class:`Layout`, in place of this machine's.
     """
-    arguments = {**options, "_ansible_check_mode": check, "_ansible_no_log": True}  # nothing in this host's syslog
     with _process(module, where) as child:
-        stdout, stderr = child.communicate(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        stdout, stderr = child.communicate(_arguments(module, options, check))
     assert "Traceback" not in stderr + stdout, stderr
     return Run(stdout + stderr, child.returncode)
 
@@ -67,8 +66,14 @@ def begin(module: str, options: dict[str, t.Any]) -> subprocess.Popen[str]:
     child = _process(module, ())
     assert child.stdin is not None
     with child.stdin as given:
-        json.dump({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_no_log": True}}, given)
+        given.write(_arguments(module, options, False))
     return child
+
+
+def _arguments(module: str, options: dict[str, t.Any], check: bool) -> str:
+    """With no_log, which keeps them out of this host's syslog."""
+    hidden = {"_ansible_module_name": f"maqet.qemu.{module}", "_ansible_check_mode": check, "_ansible_no_log": True}
+    return json.dumps({"ANSIBLE_MODULE_ARGS": {**options, **hidden}})
 
 
 def _process(module: str, where: t.Sequence[str]) -> subprocess.Popen[str]:
