@@ -131,6 +131,9 @@ class Apt:
     def kernel(self, say: Say) -> Candidate:
         if not self._packages_files():
             self._update(say)
+        return self._newest()
+
+    def _newest(self) -> Candidate:
         for name in self.names:
             try:
                 top = self._show(name)

@@ -53,7 +53,7 @@ class ForeignApt(Apt):
             self._update(say)
         except GuestError as error:  # of one source perhaps, and the kernel is in another
             say(f"{error}")
-        return super().kernel(say)
+        return self._newest()
 
     def _unknown(self) -> GuestError:
         return Unavailable(
