@@ -44,6 +44,8 @@ def vm(name: str, **options: t.Any) -> Result:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_created_changed_and_removed(name: str, option: str) -> None:
     """Twelve steps: create, change, remove; each in check mode, for real, again."""
+    if option == "cpus_max" and ARCH == "aarch64":
+        pytest.skip("QEMU plugs no processors into Arm's board")
     first, second = OPTIONS[option]
     made = {"state": "running", **NOTHING, "machine": MACHINES[ARCH], option: first}
     for number, wanted in enumerate((made, {option: second, "state": "running", "allow_restart": True, **AT_ONCE})):
