@@ -64,7 +64,10 @@ def test_create_change_remove(local: Local, name: str, tmp_path: Path, option: s
 
 
 def test_a_uefi_guest_keeps_what_it_writes_into_its_variables(name: str, guest: Result) -> None:
-    """Over a restart, over the VM's removal, and until it is purged; other firmware begins with others."""
+    """Over a restart, over the VM's removal, and until it is purged; other firmware begins with others.
+
+    With Secure Boot Arm's firmware starts nothing that its keys have not signed; a PC's does, if it is QEMU's kernel.
+    """
     options = {**guest, "cmdline": f"{guest['cmdline']} maqet.firmware", "firmware": "uefi", **READY}
     given(name, **options)
     assert {"firmware: uefi, secure boot: 0", "variable: set"} <= set(said(name))
@@ -75,9 +78,12 @@ def test_a_uefi_guest_keeps_what_it_writes_into_its_variables(name: str, guest: 
     assert gone["kept"] == [str(home / "nvram")]
     given(name, **options)
     assert "variable: kept" in said(name)
-    secure = modules.must("maqet_vm", name=name, state="restarted", firmware="uefi-secure", **READY, **FORCE)
+    refusal: Result = {"wait_for": [{"serial": "Security Violation"}], "timeout": 300}
+    ready = refusal if ARCH == "aarch64" else READY
+    secure = modules.must("maqet_vm", name=name, state="restarted", firmware="uefi-secure", **ready, **FORCE)
     assert secure["vm"]["definition"]["firmware"] == "uefi-secure"
-    assert {"firmware: uefi, secure boot: 1", "variable: set"} <= set(said(name))
+    if ARCH != "aarch64":
+        assert {"firmware: uefi, secure boot: 1", "variable: set"} <= set(said(name))
     assert (home / "nvram" / "vars.raw.1").exists()
 
 
