@@ -55,11 +55,12 @@ def ask(name: str, command: str, **arguments: t.Any) -> t.Any:
 
 
 def blocks(name: str) -> dict[str, Result]:
-    """query-block by the id of the device."""
+    """query-block by the id of the device, but for the flash that has firmware in it."""
     found = {}
     for block in ask(name, "query-block"):
         device = block["qdev"].removeprefix("/machine/peripheral/").partition("/")[0]
-        found[device] = block
+        if not block["qdev"].startswith("/machine/virt.flash"):
+            found[device] = block
     return found
 
 

@@ -40,7 +40,7 @@ def test_create_change_remove(local: Local, name: str, tmp_path: Path, option: s
     tmp_path.chmod(0o755)
     first, second = {
         "firmware": ("uefi", "uefi-secure"),
-        "tpm": (True, {"model": "tpm-tis"}),
+        "tpm": (True, {"version": "1.2"}),
         "shares": ([{"path": str(tmp_path)}], [{"path": str(tmp_path), "tag": "a", "readonly": True}]),
     }[option]
     create: Result = {"maqet_vm": {"name": name, "state": "running", **NOTHING, option: first}}
@@ -59,7 +59,8 @@ def test_create_change_remove(local: Local, name: str, tmp_path: Path, option: s
     assert results[5]["diff"]["before"][option] == results[1]["vm"]["definition"][option]
     assert results[5]["diff"]["after"][option] == results[5]["vm"]["definition"][option]
     deleted = [Path(action["path"]).name for action in results[8]["actions"] if action["action"] == "delete_state"]
-    assert deleted == {"firmware": ["nvram"], "tpm": ["tpm"], "shares": []}[option]
+    always = ["nvram"] if ARCH == "aarch64" else []
+    assert deleted == {"firmware": ["nvram"], "tpm": [*always, "tpm"], "shares": always}[option]
     assert not Path(layout().vm(name).home).exists() and tmp_path.is_dir()
 
 
@@ -100,8 +101,10 @@ def test_a_guest_sees_its_tpm_and_its_folders(name: str, generic_guest: Result, 
     words = "maqet.firmware maqet.share=open maqet.share=kept"
     options = {**generic_guest, "cmdline": f"{generic_guest['cmdline']} {words}", **READY}
     started = given(name, tpm=True, shares=shares, **options)
-    assert said(name)[1:-1] == [
-        *("tpm: 2", f"firmware: {'none' if ARCH == 'aarch64' else 'bios'}", "nets: none"),
+    chip, *rest = said(name)[1:-1]
+    assert chip == "tpm: 2" or (ARCH == "aarch64" and chip == "tpm: none"), "Debian's kernel has no driver there"
+    assert rest == [
+        *(f"firmware: {'none' if ARCH == 'aarch64' else 'bios'}", "nets: none"),
         *("share open: from open", "share open: written", "share kept: from kept", "share kept: not written"),
     ]
     answer = tmp_path / "open" / "answer"

@@ -29,7 +29,8 @@ Pixels = t.List[bytes]
 def vm(guest: Result) -> t.Iterator[str]:
     """A VM with a screen, on which the guest shows what is typed."""
     chosen = f"test-{uuid.uuid4().hex[:8]}"
-    wanted = {**guest, "cmdline": guest["cmdline"] + " maqet.keyboard", "display": "headless"}
+    words = "maqet.keyboard vt.global_cursor_default=0"  # a cursor blinks
+    wanted = {**guest, "cmdline": f"{guest['cmdline']} {words}", "display": "headless"}
     given(chosen, **wanted, wait_for=[{"serial": READY}], timeout=120)
     yield chosen
     remove(chosen)
