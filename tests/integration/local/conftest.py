@@ -33,7 +33,25 @@ CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 CONSOLE = CONSOLES[ARCH]
 #: What must be said of a VM, so that its guest is of that architecture.
 OF_ARCH: Result = {} if os.uname().machine == ARCH else {"arch": ARCH}
-NOTHING = {"accel": "tcg", "memory": "64", **OF_ARCH}
+
+
+def _nothing() -> Result:
+    """Options of a VM without an operating system, and without variables of UEFI, which would be left of it.
+
+    A PC does nothing by itself. Arm's board has UEFI if it has no kernel, so its kernel is one that waits for ever:
+    wfi; b .-4.
+    """
+    wanted: Result = {"accel": "tcg", "memory": "64", **OF_ARCH}
+    if ARCH == "aarch64":
+        kernel = play.REPOSITORY / ".dev" / "nothing-aarch64"
+        if not kernel.exists():
+            kernel.parent.mkdir(exist_ok=True)
+            kernel.write_bytes(bytes.fromhex("7f2003d5ffffff17"))
+        wanted["kernel"] = str(kernel)
+    return wanted
+
+
+NOTHING = _nothing()
 PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 

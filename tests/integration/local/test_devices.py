@@ -110,7 +110,7 @@ def test_the_format_is_never_guessed_again(local: Local, name: str, tmp_path: Pa
         {"maqet_qmp": {"vm": name, "command": "query-block"}},
     )
     assert again["changed"] is False and not started["failed"]
-    (inserted,) = [device["inserted"] for device in blocks["response"] if "disk0" in device["qdev"]]
+    (inserted,) = [device["inserted"] for device in blocks["response"] if device.get("inserted")]
     assert inserted["drv"] == "raw" and inserted["backing_file_depth"] == 0
 
 

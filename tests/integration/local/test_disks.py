@@ -55,12 +55,11 @@ def ask(name: str, command: str, **arguments: t.Any) -> t.Any:
 
 
 def blocks(name: str) -> dict[str, Result]:
-    """query-block by the id of the device, but for the flash that has firmware in it."""
+    """query-block by the id of the device."""
     found = {}
     for block in ask(name, "query-block"):
         device = block["qdev"].removeprefix("/machine/peripheral/").partition("/")[0]
-        if not block["qdev"].startswith("/machine/virt.flash"):
-            found[device] = block
+        found[device] = block
     return found
 
 

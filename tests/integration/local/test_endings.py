@@ -44,7 +44,7 @@ def code(folder: Path, what: str) -> Result:
     disk.write_bytes(boot.ljust(1024 * 1024, b"\0"))  # SeaBIOS boots no disk that is smaller than a cylinder
     kernel.write_bytes(bytes.fromhex(ARM[what]))
     by_itself = {"kernel": str(kernel)} if ARCH == "aarch64" else {}
-    return {"disks": [{"path": str(disk), "format": "raw"}], **by_itself, **NOTHING}
+    return {"disks": [{"path": str(disk), "format": "raw"}], **NOTHING, **by_itself}
 
 
 def gone(vm: Result) -> None:
