@@ -87,7 +87,7 @@ PLAIN: list[Result] = [
     },
     {"name": "rate-discard", "throttle": {"bps": "5M"}, "discard": "unmap", "cache": "none", "interface": "scsi"},
     {"name": "serial", "serial": "S-1.2_3"},
-    {"name": "boot", "bootindex": 0},
+    {"name": "boot", "bootindex": 1},
     {"name": "nvme", "interface": "nvme", "cache": "writethrough"},
     {"name": "usb", "interface": "usb", "cache": "none"},
     {"name": "usb-read", "interface": "usb", "readonly": True},
