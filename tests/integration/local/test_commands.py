@@ -98,10 +98,12 @@ def test_dangerous_commands_need_consent(local: Local, running: str, mode: str) 
         assert refused["error_code"] == "policy_denied" and "allow_dangerous" in refused["msg"]
         assert refused["decision"]["decision"] == "deny"
         assert [record["phase"] for record in refused["audit"]] == ["deny"]
-        assert not sent.get("failed") or "not currently supported" in sent["qmp_desc"], sent
         assert [record["phase"] for record in sent["audit"]] == ["intent", "result"]
         assert {record["consent"] for record in sent["audit"]} == {True}
-        assert any("audited as a warning" in warning for warning in sent["warnings"])
+        if sent["failed"]:  # QEMU has been asked, and knows no NMI on this board
+            assert ARCH == "aarch64" and "not currently supported" in sent["qmp_desc"], sent
+        else:
+            assert any("audited as a warning" in warning for warning in sent["warnings"])
     assert results[1]["response"].startswith(results[1]["audit"][0]["qemu"])
 
 
