@@ -253,45 +253,69 @@ def sanity_results(folder: Path) -> tuple[set[str], dict[str, str]]:
     return ran, skipped
 
 
+# Most of ansible-test's time. They say the same on every ansible-core, but for the Pythons that only an old one knows.
+SANITY_LONG = ("pylint", "import", "compile")
+
+
 @nox.session
 def sanity(session: nox.Session) -> None:
-    """`ansible-test sanity` without ignore files, on each ansible-core and each target Python that is here."""
+    """`ansible-test sanity` without ignore files, on each ansible-core and each target Python that is here.
+
+    With ``--short`` an old ansible-core does what takes long on the oldest Python alone, and pylint not at all.
+    """
+    short = "--short" in session.posargs
+    arguments = [word for word in session.posargs if word != "--short"]
+    if any(ROOT.glob("tests/sanity/ignore*")):
+        session.error("tests/sanity holds ignore files; mend what they hide")
     SANITY.mkdir(parents=True, exist_ok=True)
     with (SANITY / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run at once would take the folders away from the first
-        judge(session)
+        pythons = real_pythons()
+        session.log("Pythons: " + ", ".join(f"{path}" for _version, path in sorted(pythons.items())))
+        counts, failed = [], []
+        *olds, newest = controllers(session, pythons)
+        for controller in (*olds, newest):
+            runs = [arguments]
+            if short and controller is not newest:
+                oldest = ".".join(map(str, min(pythons)))
+                runs = [
+                    [*arguments, *(word for test in SANITY_LONG for word in ("--skip-test", test))],
+                    [*arguments, "--python", oldest, "--test", "import", "--test", "compile"],
+                ]
+            content, ran, skipped = ansible_test(session, controller, pythons, runs)
+            session.log(
+                "".join(f"\n  not run: {name}: {why}" for name, why in sorted(skipped.items())) or "all were run"
+            )
+            counts.append(f"{len(ran)} of {len(ran) + len(skipped)} tests on ansible-core {controller.core}")
+            lacking = SANITY_ESSENTIAL - {re.sub(r"-python-3\.\d+$", "", name) for name in ran}
+            lacking -= {"pylint"} if len(runs) > 1 else set()
+            if lacking and not arguments:
+                session.warn(f"ansible-test did not run {', '.join(sorted(lacking))}")
+            if not content or (lacking and not arguments):
+                failed.append(controller.core)
+    closing(f"sanity: {', '.join(counts)}" + (", not content" if failed else ""))
+    if failed:
+        session.error(f"not content: {', '.join(failed)}")
 
 
-def judge(session: nox.Session) -> None:
-    """The session above, alone in its folders."""
-    if any(ROOT.glob("tests/sanity/ignore*")):
-        session.error("tests/sanity holds ignore files; mend what they hide")
-    pythons = real_pythons()
-    session.log("Pythons: " + ", ".join(f"{path}" for _version, path in sorted(pythons.items())))
-    counts, failed = [], []
-    for controller in controllers(session, pythons):
-        target = copy_collection()
-        session.log(f"ansible-test sanity of ansible-core {controller.core}")
+def ansible_test(
+    session: nox.Session, controller: Controller, pythons: dict[tuple[int, int], Path], runs: list[list[str]]
+) -> tuple[bool, set[str], dict[str, str]]:
+    """`ansible-test sanity` with each of the arguments: whether all is well, and :func:`sanity_results`."""
+    target, content = copy_collection(), True
+    session.log(f"ansible-test sanity of ansible-core {controller.core}")
+    for arguments in runs:
         try:
             with session.chdir(target):
                 session.run(
                     str(controller.python.with_name("ansible-test")),
-                    *("sanity", "--local", "--color", "no", "--junit", *session.posargs),
+                    *("sanity", "--local", "--color", "no", "--junit", *arguments),
                     env={"HOME": str(sanity_home(controller)), "PATH": python_path(pythons)},
                     external=True,
                 )
         except nox.command.CommandFailed:
-            failed.append(controller.core)
-        ran, skipped = sanity_results(target / "tests" / "output" / "junit")
-        session.log("".join(f"\n  not run: {name}: {why}" for name, why in sorted(skipped.items())) or "all were run")
-        counts.append(f"{len(ran)} of {len(ran) + len(skipped)} tests on ansible-core {controller.core}")
-        lacking = SANITY_ESSENTIAL - {re.sub(r"-python-3\.\d+$", "", name) for name in ran}
-        if lacking and not session.posargs:
-            session.warn(f"ansible-test did not run {', '.join(sorted(lacking))}")
-            failed.append(controller.core)
-    closing(f"sanity: {', '.join(counts)}" + (", not content" if failed else ""))
-    if failed:
-        session.error(f"not content: {', '.join(dict.fromkeys(failed))}")
+            content = False
+    return (content, *sanity_results(target / "tests" / "output" / "junit"))
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------

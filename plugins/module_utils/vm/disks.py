@@ -134,8 +134,8 @@ def _new(
         raise _too_small(option, size, f"the base image's {base.virtual_size}")
     if "clone" not in disk:
         return Job("create_disk", disk["name"], file, size, preallocation)
+    neighbours.check_free(f"{option}.clone", disk["clone"], False, paths)  # tells who has it, unlike qemu-img
     source = sources.clone(option, disk, neighbours.known_file(disk["clone"], paths))
-    neighbours.check_free(f"{option}.clone", source.path, False, paths)
     if size is not None and size < source.virtual_size:
         raise _too_small(option, size, f"the {source.virtual_size} of {source.path}")
     return Job("clone_disk", disk["name"], file, size, preallocation, source)

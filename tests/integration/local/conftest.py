@@ -79,7 +79,7 @@ class Local:
         ]
 
     def run(self, *tasks: Result) -> list[Result]:
-        """The same for our modules with no keyword but ``check_mode``, each in its process, without a controller."""
+        """The same for our modules, each in its process, without a controller. The only keyword is ``check_mode``."""
         return [_directly(**task) for task in tasks]
 
     def vm(self, name: str, **wanted: t.Any) -> Result:

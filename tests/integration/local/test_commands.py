@@ -299,7 +299,7 @@ def test_names_that_are_none_are_refused_before_any_vm_is_looked_up(local: Local
     tasks = [
         {"maqet_qmp": {"vm": vm, "command": command}} for command in INJECTIONS.values() for vm in ("nosuchvm", running)
     ]
-    results = local.run(*tasks)
+    results = local.play(*tasks)
     for task, result in zip(tasks, results):
         assert result["error_code"] == "invalid_command", task
         assert "command:" in result["msg"]

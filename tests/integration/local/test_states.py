@@ -22,7 +22,7 @@ def kinds(result: Result) -> list[str]:
 
 def thrice(local: Local, name: str, **wanted: t.Any) -> tuple[Result, Result]:
     """A task in check mode, for real, and again: the first tells the truth and changes nothing, the last nothing."""
-    task = {"maqet_vm": {"name": name, **wanted}, "diff": True}
+    task: Result = {"maqet_vm": {"name": name, **wanted}}
     info: Result = {"maqet_vm_info": {"name": name}}
     before, announced, unchanged, done, again = local.run(info, {**task, "check_mode": True}, info, task, task)
     assert [vm["status"] for vm in unchanged["vms"]] == [vm["status"] for vm in before["vms"]]
