@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import configparser
 import fcntl
@@ -336,12 +337,22 @@ PARTS = {
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Tests that drive real QEMU, here and on hosts in systemd-nspawn; ``--part NAME`` is one of two."""
-    chosen = ["tests/integration", *session.posargs]
-    if session.posargs[:1] == ["--part"]:
-        part, *rest = session.posargs[1:]
-        chosen = ["-o", f"cache_dir={DEV / 'pytest' / part}", *PARTS[part], *rest]
-    session.run("pytest", *chosen, external=True)
+    """Tests that drive real QEMU, here and on hosts in systemd-nspawn; ``--part NAME`` is one of two.
+
+    ``--arch NAME``: guests of that architecture, and unless files are named all the tests on this machine.
+    """
+    parser = argparse.ArgumentParser(prog="./dev integration", add_help=False, allow_abbrev=False)
+    parser.add_argument("--part", choices=sorted(PARTS))
+    parser.add_argument("--arch", choices=["aarch64", "x86_64"])
+    wanted, rest = parser.parse_known_args(session.posargs)
+    chosen = ["tests/integration"]
+    if wanted.part:
+        chosen = ["-o", f"cache_dir={DEV / 'pytest' / wanted.part}", *PARTS[wanted.part]]
+    elif wanted.arch:
+        named = any((ROOT / word.partition("::")[0]).exists() for word in rest)
+        chosen = [] if named else ["tests/integration/local"]
+    env = {"MAQET_TEST_ARCH": wanted.arch} if wanted.arch else {}
+    session.run("pytest", *chosen, *rest, env=env, external=True)
 
 
 @nox.session

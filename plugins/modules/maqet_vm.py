@@ -91,6 +91,8 @@ options:
     description:
       - CPU model, optionally with features, as QEMU's C(-cpu) takes it. For a new VM the host's own under KVM, else
         V(max).
+      - On emulated aarch64 that default has C(pauth-impdef), QEMU's own algorithm for signed pointers, unless
+        O(cpu_features) names one of C(pauth) and its like. With the architecture's a guest boots three times as long.
     type: str
   cpu_features:
     description:
@@ -103,7 +105,8 @@ options:
     type: str
   arch:
     description:
-      - Architecture of the guest. For a new VM that of the host.
+      - Architecture of the guest. For a new VM that of the host. Another one is emulated, which needs its
+        C(qemu-system-x86_64) or C(qemu-system-aarch64).
     type: str
     choices: [x86_64, aarch64]
   accel:

@@ -126,7 +126,7 @@ bring_up() {
 show_firmware() {
     say "tpm: $(cat /sys/class/tpm/tpm0/tpm_version_major 2>/dev/null || echo none)"
     if [ ! -d /sys/firmware/efi ]; then
-        say "firmware: bios"
+        case $(uname -m) in x86_64) say "firmware: bios" ;; *) say "firmware: none" ;; esac
         return
     fi
     vars=/sys/firmware/efi/efivars

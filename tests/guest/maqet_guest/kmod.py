@@ -47,9 +47,16 @@ WANTED = (
     "sd_mod",
 )
 # For a guest with the agent: a file system that can be frozen, and the checksum that it asks for by another way.
-WITH_AGENT = ("crc32c_generic", "ext4", *WANTED)
+_WITH_AGENT = ("crc32c_generic", "ext4")
+# A board without the keyboard controller and the VGA of a PC.
+_OF_ARCH = {"aarch64": ("xhci_pci", "usbhid", "hid_generic", "virtio_gpu")}
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst")
 _DEPENDS = re.compile(rb"\0depends=([\w,-]*)\0")
+
+
+def wanted(arch: str, with_agent: bool) -> t.Tuple[str, ...]:
+    """What a guest of an architecture has, as names of modules in the order in which they load."""
+    return (*_OF_ARCH.get(arch, ()), *(_WITH_AGENT if with_agent else ()), *WANTED)
 
 
 def canonical(name: str) -> str:

@@ -18,14 +18,40 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import argument, command_lines, of_pid
 from ansible_collections.maqet.qemu.plugins.modules import maqet_vm
+from ansible_collections.maqet.qemu.tests.guest.maqet_guest.main import UNAVAILABLE
 from ansible_collections.maqet.qemu.tests.hosts import cloud_guest, modules, play
 from ansible_collections.maqet.qemu.tests.hosts.plugin import REQUIRED
 
 Result = t.Dict[str, t.Any]
-NOTHING = {"accel": "tcg", "memory": "64"}
+#: The architecture of the guests: what ``./dev integration --arch`` says, or this machine's.
+ARCH = os.environ.get("MAQET_TEST_ARCH") or os.uname().machine
+CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
+CONSOLE = CONSOLES[ARCH]
+#: What must be said of a VM, so that its guest is of that architecture.
+OF_ARCH: Result = {} if os.uname().machine == ARCH else {"arch": ARCH}
+
+
+def _nothing() -> Result:
+    """Options of a VM without an operating system, and without variables of UEFI, which would be left of it.
+
+    A PC does nothing by itself. Arm's board has UEFI if it has no kernel, so its kernel is one that waits for ever:
+    wfi; b .-4.
+    """
+    wanted: Result = {"accel": "tcg", "memory": "64", **OF_ARCH}
+    if ARCH == "aarch64":
+        kernel = play.REPOSITORY / ".dev" / "nothing-aarch64"
+        if not kernel.exists():
+            kernel.parent.mkdir(exist_ok=True)
+            kernel.write_bytes(bytes.fromhex("7f2003d5ffffff17"))
+        wanted["kernel"] = str(kernel)
+    return wanted
+
+
+NOTHING = _nothing()
 PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 
@@ -87,25 +113,40 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Local:
 @pytest.fixture(scope="session")
 def guest() -> Result:
     """Kernel and initrd of the test guest, as options of maqet_vm."""
-    return _guest("guest")
+    return built()
 
 
 @pytest.fixture(scope="session")
 def generic_guest() -> Result:
     """The same with more drivers, such as 9p's and those of TPMs."""
-    return {**_guest("guest-generic", "--flavour", "generic"), "memory": "384"}
+    return {**(built() if ARCH == "aarch64" else built("generic", "--flavour", "generic")), "memory": "384"}
 
 
-def _guest(name: str, *options: str) -> Result:
-    folder = play.REPOSITORY / ".dev" / name
-    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--output", str(folder), *options]
-    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+@pytest.fixture(scope="session")
+def agent_guest() -> Result:
+    """The same with the guest agent, and the port for it."""
+    return {**built("agent", "--agent"), "agent": True}
+
+
+def built(kind: str = "", *options: str, arch: str = ARCH) -> Result:
+    """Options of maqet_vm for a guest that is built on first use, each kind in a folder of its own.
+
+    Skips where the system's sources have no packages of that architecture.
+    """
+    words = ["guest", *([] if arch == os.uname().machine else [arch]), *([kind] if kind else [])]
+    folder = play.REPOSITORY / ".dev" / "-".join(words)
+    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--output", str(folder), "--arch", arch]
+    done = subprocess.run([*build, *options], check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode == UNAVAILABLE and not REQUIRED:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
     return {
         "kernel": str(folder / "vmlinuz"),
         "initrd": str(folder / "initramfs"),
-        "cmdline": "console=ttyS0 quiet",
+        "cmdline": f"console={CONSOLES[arch]} quiet",
         "memory": "256",
         "accel": "tcg",
+        **({} if arch == os.uname().machine else {"arch": arch}),
     }
 
 
@@ -124,6 +165,13 @@ def debian() -> cloud_guest.Image:
 def given(name: str, **wanted: t.Any) -> Result:
     """A VM that a test is to have, running unless it says otherwise: made by the module, without a controller."""
     return modules.must("maqet_vm", **{"name": name, "state": "running", **NOTHING, **wanted})
+
+
+def needs_machine(machine: str) -> None:
+    """Skip where the emulator of the guests' architecture has no such board."""
+    binary = qemu.find_binary(ARCH)
+    if machine not in qemu.machines(binary):
+        pytest.skip(f"{binary} has no machine {machine}")
 
 
 def state_of(name: str) -> str:

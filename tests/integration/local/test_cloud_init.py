@@ -12,10 +12,18 @@ import uuid
 from pathlib import Path
 
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import MACHINES
 from ansible_collections.maqet.qemu.plugins.module_utils.host.iso import label_of
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.tests.hosts import modules
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, given
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import (
+    ARCH,
+    NOTHING,
+    Local,
+    Result,
+    given,
+    needs_machine,
+)
 
 SECRET = f"secret{uuid.uuid4().hex}"
 USER_DATA = {"users": [{"name": "ada", "plain_text_passwd": SECRET}]}
@@ -143,8 +151,9 @@ def test_no_secret_is_shown(local: Local, name: str) -> None:
     ],
 )
 def test_qemu_takes_it_beside_others(name: str, options: Result) -> None:
-    if shutil.which(f"qemu-system-{options.get('arch', 'x86_64')}") is None:
+    if shutil.which(f"qemu-system-{options.get('arch', ARCH)}") is None:
         pytest.skip(f"no {options} here")
+    needs_machine(options.get("machine", MACHINES[ARCH]))
     given(name, state="paused", **options, cloud_init={"user_data": "#!/bin/sh\nid\n"})
     assert block_node(name)["image"]["filename"].startswith("/dev/fdset/")
 

@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 import typing as t
 import uuid
@@ -21,8 +20,15 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import command_lines
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import GrowingFile
-from ansible_collections.maqet.qemu.tests.hosts import modules, play
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, given, remove
+from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import (
+    NOTHING,
+    Local,
+    Result,
+    given,
+    needs_machine,
+    remove,
+)
 from ansible_collections.maqet.qemu.tests.integration.local.test_states import FORCED, kinds, thrice
 
 MIB = 1 << 20
@@ -81,7 +87,7 @@ PLAIN: list[Result] = [
     },
     {"name": "rate-discard", "throttle": {"bps": "5M"}, "discard": "unmap", "cache": "none", "interface": "scsi"},
     {"name": "serial", "serial": "S-1.2_3"},
-    {"name": "boot", "bootindex": 0},
+    {"name": "boot", "bootindex": 1},
     {"name": "nvme", "interface": "nvme", "cache": "writethrough"},
     {"name": "usb", "interface": "usb", "cache": "none"},
     {"name": "usb-read", "interface": "usb", "readonly": True},
@@ -131,22 +137,13 @@ def test_io_uring_where_there_is_one(name: str) -> None:
 
 
 def test_a_disk_of_ide_and_a_cdrom_beside_it(name: str, tmp_path: Path) -> None:
+    needs_machine("pc")
     disks = [{"size": "4M", "interface": "ide"}, {"type": "cdrom", "interface": "ide", "path": raw(tmp_path / "cd")}]
     given(name, state="paused", machine="pc", disks=disks)
     assert set(blocks(name)) == {"disk0", "disk1"}
 
 
-@pytest.fixture(scope="module")
-def agent() -> Result:
-    """Options of a VM whose guest has an agent."""
-    folder = play.REPOSITORY / ".dev" / "guest-agent"
-    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--agent", "--output", str(folder)]
-    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    boot = {"kernel": str(folder / "vmlinuz"), "initrd": str(folder / "initramfs"), "cmdline": "console=ttyS0 quiet"}
-    return {**boot, "memory": "256", "accel": "tcg", "agent": True}
-
-
-def test_what_the_guest_sees(name: str, agent: Result, tmp_path: Path) -> None:
+def test_what_the_guest_sees(name: str, agent_guest: Result, tmp_path: Path) -> None:
     """Serial number, size, write protection, trimming, the content of a CD, a rate, and its change while it runs."""
     disks: list[Result] = [
         {"name": "data", "size": "8M", "format": "raw", "serial": "SER-123", "discard": "unmap"},
@@ -155,7 +152,7 @@ def test_what_the_guest_sees(name: str, agent: Result, tmp_path: Path) -> None:
         {"name": "far", "size": "4M", "interface": "scsi", "serial": "SCSI-9", "cache": "none", "aio": "native"},
         {"name": "cd", "type": "cdrom", "interface": "scsi", "path": raw(tmp_path / "cd.iso", b"from the CD\n")},
     ]
-    started = given(name, **{**agent, "disks": disks})
+    started = given(name, **{**agent_guest, "disks": disks})
     modules.must("maqet_guest", vm=name, command="guest-ping", wait_for_agent=True, timeout=120)
 
     def sh(line: str, fine: bool = True) -> str:

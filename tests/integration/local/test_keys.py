@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.keyboard_layouts import translate
 from ansible_collections.maqet.qemu.tests.hosts import modules
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, given, remove
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import ARCH, NOTHING, Local, Result, given, remove
 
 READY = "maqet guest ready.*\n"
 PRINTABLE = "".join(map(chr, range(32, 127)))
@@ -24,7 +24,8 @@ def vm(guest: Result) -> t.Iterator[str]:
     """A VM whose guest reads its keyboard, shared by the tests of this file, which leave it running."""
     chosen = f"test-{uuid.uuid4().hex[:8]}"
     cmdline = guest["cmdline"] + " maqet.keyboard"
-    given(chosen, **{**guest, "cmdline": cmdline}, wait_for=[{"serial": READY}], timeout=120)
+    keyboard = {"display": "headless"} if ARCH == "aarch64" else {}  # a PC always has one
+    given(chosen, **{**guest, "cmdline": cmdline}, **keyboard, wait_for=[{"serial": READY}], timeout=120)
     yield chosen
     remove(chosen)
 
@@ -157,7 +158,7 @@ def test_a_combination_that_the_kernel_obeys(local: Local, vm: str) -> None:
 
 def test_who_has_no_keyboard_and_who_is_not_there(local: Local, name: str) -> None:
     """An Arm board without a display has none, which nobody would notice."""
-    given(name, arch="aarch64", machine="virt", display="none", **NOTHING)
+    given(name, **{**NOTHING, "arch": "aarch64", "machine": "virt", "display": "none"})
     deaf, missing = local.run(
         {"maqet_keys": {"vm": name, "keys": ["ret"]}}, {"maqet_keys": {"vm": "nosuchvm", "keys": ["ret"]}}
     )

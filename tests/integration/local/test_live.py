@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import typing as t
 import uuid
 from pathlib import Path
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host import netlink
-from ansible_collections.maqet.qemu.tests.hosts import modules, play
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, remove
+from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import ARCH, Local, Result, remove
 from ansible_collections.maqet.qemu.tests.integration.local.test_networks import Net, net
 
 __all__ = ["net"]
@@ -28,21 +26,11 @@ def thrice(local: Local, vm: str, **wanted: t.Any) -> list[Result]:
     return local.run({**task, "check_mode": True}, task, task)
 
 
-@pytest.fixture(scope="module")
-def wanted() -> Result:
-    """Options of a VM whose guest has an agent."""
-    folder = play.REPOSITORY / ".dev" / "guest-agent"
-    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--agent", "--output", str(folder)]
-    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    about = {"kernel": str(folder / "vmlinuz"), "initrd": str(folder / "initramfs"), "cmdline": "console=ttyS0 quiet"}
-    return {**about, "memory": "256", "accel": "tcg", "agent": True}
-
-
 @pytest.fixture
-def vm(wanted: Result) -> t.Iterator[str]:
+def vm(agent_guest: Result) -> t.Iterator[str]:
     """A VM whose guest has booted."""
     chosen = f"test-{uuid.uuid4().hex[:8]}"
-    modules.must("maqet_vm", name=chosen, state="running", **wanted)
+    modules.must("maqet_vm", name=chosen, state="running", **agent_guest)
     modules.must("maqet_guest", vm=chosen, command="guest-ping", wait_for_agent=True, timeout=120)
     yield chosen
     remove(chosen)
@@ -99,16 +87,18 @@ def test_networks(local: Local, vm: str) -> None:
         assert len(inside(vm, "ls /sys/class/net").split()) == count + 1
 
 
-def test_what_else_changes_without_a_restart(local: Local, wanted: Result, tmp_path: Path) -> None:
-    """Processors, balloon, media, limits, password: each once, and a second run has nothing to do."""
+def test_what_else_changes_without_a_restart(local: Local, agent_guest: Result, tmp_path: Path) -> None:
+    """Processors, balloon, media, limits, password: each once, and a second run has nothing to do.
+
+    Arm's board has no plugs for processors.
+    """
     name = f"test-{uuid.uuid4().hex[:8]}"
     first, second = tmp_path / "a.iso", tmp_path / "b.iso"
     first.write_bytes(b"a" * 65536)
     second.write_bytes(b"b" * 131072)
     disk, drive = {"name": "d", "size": "4M"}, {"name": "cd", "type": "cdrom", "interface": "scsi"}
-    begun = {
-        "cpus": 1,
-        "cpus_max": 3,
+    begun: Result = {
+        **({} if ARCH == "aarch64" else {"cpus": 1, "cpus_max": 3}),
         "balloon": True,
         "balloon_target": "128",
         "display": "vnc",
@@ -116,25 +106,27 @@ def test_what_else_changes_without_a_restart(local: Local, wanted: Result, tmp_p
         "disks": [{**disk, "throttle": {"iops": 100}}, {**drive, "path": str(first)}],
     }
     try:
-        pid = modules.must("maqet_vm", name=name, state="running", **wanted, **begun)["vm"]["qemu_pid"]
+        pid = modules.must("maqet_vm", name=name, state="running", **agent_guest, **begun)["vm"]["qemu_pid"]
         modules.must("maqet_guest", vm=name, command="guest-ping", wait_for_agent=True, timeout=120)
         assert asked(name, "query-balloon") == {"actual": 128 * MIB}
         fast = {**disk, "throttle": {"iops": 500}}
-        for changed, kinds in (
+        steps: list[tuple[Result, list[str]]] = [
             ({"cpus": 3}, ["plug_cpus"]),
             ({"balloon_target": "200"}, ["set_balloon"]),
             ({"vnc": {"password": "second-2"}}, ["set_vnc_password"]),
             ({"disks": [fast, {**drive, "path": str(second)}]}, ["throttle_disk", "change_medium"]),
             ({"disks": [fast, drive]}, ["change_medium"]),
             ({"disks": [fast, {**drive, "path": str(first)}]}, ["change_medium"]),
-        ):
+        ]
+        for changed, kinds in steps[ARCH == "aarch64" :]:
             checked = modules.run_module("maqet_vm", {"name": name, **changed}, check=True).result
             real, again = (modules.must("maqet_vm", name=name, **changed) for _time in range(2))
             assert [action["action"] for action in real["actions"]] == [*kinds, "redefine"]
             assert (checked["actions"], checked["diff"]) == (real["actions"], real["diff"])
             assert not again["changed"] and again["vm"]["qemu_pid"] == pid
             assert "first-1" not in str(real) and "second-2" not in str(real)
-        assert len(asked(name, "query-cpus-fast")) == 3 and asked(name, "query-balloon") == {"actual": 200 * MIB}
+        assert len(asked(name, "query-cpus-fast")) == (1 if ARCH == "aarch64" else 3)
+        assert asked(name, "query-balloon") == {"actual": 200 * MIB}
         inserted = {entry["qdev"]: entry.get("inserted", {}) for entry in asked(name, "query-block")}
         assert inserted["cd"]["image"]["virtual-size"] == first.stat().st_size
         limits = {"path": "/objects/throttle-d", "property": "limits"}

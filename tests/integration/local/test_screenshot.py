@@ -17,11 +17,11 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.screenshot import from_ppm
 from ansible_collections.maqet.qemu.tests.hosts import modules
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, given, remove
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import ARCH, NOTHING, Local, Result, given, remove
 
 READY = "maqet guest ready.*\n"
-#: VGA's text mode: 80 columns of 9 pixels, 25 lines of 16.
-SIZE = (720, 400)
+#: VGA's text mode, 80 columns of 9 pixels and 25 lines of 16; or what the kernel draws on virtio's first screen.
+SIZE, COLUMN = ((1280, 800), 8) if ARCH == "aarch64" else ((720, 400), 9)
 Pixels = t.List[bytes]
 
 
@@ -29,7 +29,8 @@ Pixels = t.List[bytes]
 def vm(guest: Result) -> t.Iterator[str]:
     """A VM with a screen, on which the guest shows what is typed."""
     chosen = f"test-{uuid.uuid4().hex[:8]}"
-    wanted = {**guest, "cmdline": guest["cmdline"] + " maqet.keyboard", "display": "headless"}
+    words = "maqet.keyboard vt.global_cursor_default=0"  # a cursor blinks
+    wanted = {**guest, "cmdline": f"{guest['cmdline']} {words}", "display": "headless"}
     given(chosen, **wanted, wait_for=[{"serial": READY}], timeout=120)
     yield chosen
     remove(chosen)
@@ -63,10 +64,14 @@ def _unfiltered(kind: int, line: bytes, above: bytes) -> bytes:
 
 
 def letters(picture: Pixels) -> list[list[bytes]]:
-    """The picture as VGA's text: the eight pixels by sixteen of each place, line by line."""
+    """The picture as text: the eight pixels by sixteen of each place, line by line."""
+    width = 3 * COLUMN
     return [
-        [b"".join(picture[16 * line + y][27 * column : 27 * column + 24] for y in range(16)) for column in range(80)]
-        for line in range(25)
+        [
+            b"".join(picture[16 * line + y][width * column : width * column + 24] for y in range(16))
+            for column in range(SIZE[0] // COLUMN)
+        ]
+        for line in range(SIZE[1] // 16)
     ]
 
 
@@ -95,7 +100,7 @@ def test_the_screen_shows_what_was_typed(local: Local, vm: str, tmp_path: Path) 
     assert first["audit"][0]["reason"] == "ticket 4711"
 
     picture = rows(first["path"])
-    assert 2 <= len({row[at : at + 3] for row in picture for at in range(0, len(row), 3)}) <= 16, "VGA's colours"
+    assert 2 <= len({row[at : at + 3] for row in picture for at in range(0, len(row), 3)}) <= 16, "the colours of text"
     found = [line[:7] for line in letters(picture)]
     typed = [line for line in found if line[0] == line[2] and line[1] == line[3] and line[4] == line[5]]
     assert any(len({*line[:2], line[4], line[6]}) == 4 for line in typed), "A, b, X and a blank"

@@ -7,8 +7,6 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 import typing as t
@@ -22,8 +20,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import w
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import GrowingFile
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
-from ansible_collections.maqet.qemu.tests.hosts import modules, play
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result, given, kill, remove
+from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import CONSOLE, Local, Result, given, kill, remove
 
 # What the issue demands of a wait that has something to wait for, in seconds.
 SOON = 0.2
@@ -42,21 +40,10 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def wanted() -> Result:
+def wanted(agent_guest: Result) -> Result:
     """Options of a VM whose guest has an agent and a network card with forwarded ports."""
-    folder = play.REPOSITORY / ".dev" / "guest-agent"
-    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--agent", "--output", str(folder)]
-    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     rules = [{"host_port": host, "guest_port": port} for port, host in zip(GUEST_PORTS, free_ports(len(GUEST_PORTS)))]
-    return {
-        "kernel": str(folder / "vmlinuz"),
-        "initrd": str(folder / "initramfs"),
-        "cmdline": "console=ttyS0 quiet",
-        "memory": "256",
-        "accel": "tcg",
-        "agent": True,
-        "networks": [{"type": "user", "hostfwd": rules}],
-    }
+    return {**agent_guest, "networks": [{"type": "user", "hostfwd": rules}]}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +57,7 @@ def vm(wanted: Result) -> t.Iterator[str]:
 
 def in_guest(vm: str, script: str) -> None:
     """Begin to run a script in the guest; what it writes gets onto the serial port."""
-    program = {"path": "/bin/sh", "arg": ["-c", f"exec >/dev/ttyS0 2>&1; {script}"], "capture-output": False}
+    program = {"path": "/bin/sh", "arg": ["-c", f"exec >/dev/{CONSOLE} 2>&1; {script}"], "capture-output": False}
     modules.must("maqet_guest", vm=vm, command="guest-exec", arguments=program, allow_dangerous=True)
 
 

@@ -75,6 +75,10 @@ def swapped(line: list[str], **values: str) -> list[str]:
     return result
 
 
+#: The shortest command line of each architecture.
+BARE_OF = {"x86_64": BARE, "aarch64": swapped(BARE, machine="virt,gic-version=max", cpu="max,pauth-impdef=on")}
+
+
 def test_bare() -> None:
     assert render({}) == BARE
 
@@ -131,8 +135,7 @@ ARM_VIDEO = [
     ],
 )
 def test_display(display: str, arch: str, tail: list[str]) -> None:
-    machine = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}[arch]
-    expected = [*swapped(BARE, machine=machine), *tail]
+    expected = [*BARE_OF[arch], *tail]
     assert render({"display": display, "arch": arch}) == expected
     assert render({"display": display}, host_arch=arch) == expected
 
@@ -402,8 +405,7 @@ X86_PANIC, ARM_PANIC = ["-device", "pvpanic,id=maqet-panic"], ["-device", "pvpan
     ],
 )
 def test_what_qemu_does_at_a_reset_and_a_panic(params: dict[str, t.Any], arch: str, tail: list[str]) -> None:
-    machine = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}[arch]
-    assert render(params, host_arch=arch) == [*swapped(BARE, machine=machine), *tail]
+    assert render(params, host_arch=arch) == [*BARE_OF[arch], *tail]
 
 
 def test_a_panic_device_comes_behind_all_cards_and_before_what_the_user_adds() -> None:

@@ -83,6 +83,22 @@ def test_features(params: dict[str, t.Any], accel: str, cpu: str) -> None:
     assert value(params, "-cpu", accel=accel) == cpu
 
 
+@pytest.mark.parametrize(
+    ("params", "accel", "cpu"),
+    [
+        ({}, "tcg", "max,pauth-impdef=on"),
+        ({"cpu_features": {"sve": False}}, "tcg", "max,pauth-impdef=on,sve=off"),
+        ({"cpu_features": {"pauth": False}}, "tcg", "max,pauth=off"),
+        ({"cpu_features": {"pauth-impdef": False}}, "tcg", "max,pauth-impdef=off"),
+        ({"cpu_model": "max"}, "tcg", "max"),
+        ({"cpu_model": "cortex-a72"}, "tcg", "cortex-a72"),
+        ({}, "kvm", "host"),
+    ],
+)
+def test_signed_pointers_of_emulated_arm(params: dict[str, t.Any], accel: str, cpu: str) -> None:
+    assert value(params, "-cpu", accel=accel, host_arch="aarch64") == cpu
+
+
 @pytest.mark.parametrize("arch", ARCHES)
 def test_huge_pages(arch: str) -> None:
     params = {"memory": "1G", "hugepages": "2M"}
