@@ -247,42 +247,32 @@ def test_qemu_takes_it(name: str, word: str, net: Net) -> None:
 
 
 def test_twelve_steps(local: Local, name: str, net: Net) -> None:
-    """A card is added, changed and taken away; a running VM takes each only with a restart that was allowed."""
+    """A card is added, changed and taken away; a running VM is restarted for several queues, if that was allowed."""
 
-    def steps(networks: list[Result]) -> list[Result]:
-        task: Result = {
-            "maqet_vm": {
-                "name": name,
-                "state": "running",
-                **NOTHING,
-                "networks": networks,
-                "allow_restart": True,
-                "force": True,
-                "stop_timeout": 0,
-            }
-        }
+    def steps(state: str, networks: list[Result]) -> list[Result]:
+        options: Result = {**NOTHING, "networks": networks, "allow_restart": True, "force": True, "stop_timeout": 0}
+        task: Result = {"maqet_vm": {"name": name, "state": state, **options}}
         return local.run({**task, "check_mode": True}, task, {**task, "check_mode": True}, task)
 
     card: Result = {"type": "bridge", "bridge": net.bridge}
-    for networks, kinds in (([card], ["define", "start", "resume"]), ([{**card, "queues": 2}], None), ([], None)):
-        check, real, checked, repeated = steps(networks)
+    for state, networks, kinds in (
+        ("running", [card], ["define", "start", "resume"]),
+        ("running", [{**card, "queues": 2}], ["stop", "redefine", "start", "resume"]),
+        ("stopped", [], ["stop", "redefine"]),
+    ):
+        check, real, checked, repeated = steps(state, networks)
         for result in (check, real, checked, repeated):
             assert not result["failed"], result["msg"]
-        assert (check["changed"], real["changed"], checked["changed"], repeated["changed"]) == (
-            True,
-            True,
-            False,
-            False,
-        )
+        changed = [result["changed"] for result in (check, real, checked, repeated)]
+        assert changed == [True, True, False, False]
         assert check["actions"] == real["actions"] and check["diff"] == real["diff"]
-        found = [action["action"] for action in real["actions"]]
-        assert found == (kinds or ["stop", "redefine", "start", "resume"])
+        assert [action["action"] for action in real["actions"]] == kinds
         assert len(real["vm"]["networks"]) == len(networks)
-        assert [
-            link.name for link in netlink.links().values() if link.alias.startswith(f"maqet:{name}:")
-        ] == interfaces(real)
-    refused = local.vm(name, networks=[card])
-    assert refused["error_code"] == "restart_required"
+        links = [link.name for link in netlink.links().values() if link.alias.startswith(f"maqet:{name}:")]
+        assert links == interfaces(real)
+        if state == "running":
+            refused = local.vm(name, networks=[{**card, "queues": 4}])
+            assert refused["error_code"] == "restart_required"
 
 
 def test_what_is_not_there(name: str, net: Net) -> None:
