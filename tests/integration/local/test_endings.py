@@ -14,7 +14,16 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid, wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import Folder
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import ARCH, NOTHING, Local, Result, traces
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import (
+    ARCH,
+    NOTHING,
+    Local,
+    Result,
+    given,
+    kill,
+    remove,
+    traces,
+)
 
 FORCE: Result = {"force": True, "stop_timeout": 0}
 # What a PC boots from a disk. mov dx, 0x505; mov al, 1; out dx, al: the port of QEMU's pvpanic device. mov al, 0xfe;
@@ -138,6 +147,13 @@ def test_nobody_was_there(local: Local, name: str) -> None:
     again = local.vm(name, state="running")
     assert again["vm"]["last_exit"]["reason"] == "unknown"
     assert again["vm"]["last_exit"]["qemu"]["pid"] == vm["qemu_pid"]
+
+
+def test_removed_while_its_runner_tidies_up(name: str) -> None:
+    """QEMU has just gone: when the task returns, the runner has, too."""
+    for _time in range(3):
+        kill(given(name)["vm"]["qemu_pid"])
+        remove(name)
 
 
 def test_it_is_started_again(local: Local, name: str) -> None:
