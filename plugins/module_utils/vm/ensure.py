@@ -263,19 +263,20 @@ class Ensure:
         except MaqetError:
             forbid_restart(self.paths)
 
-    def _live(self) -> Live:
-        definition = t.cast(Definition, self.work.definition)
-        stored = t.cast(Definition, self.actual.definition)
-        return Live(self._where, self._control, self.actual, stored, definition, self._desired.patience.timeout)
+    def _live(self, before: Definition, after: Definition) -> Live:
+        return Live(self._where, self._control, self.actual, before, after, self._desired.patience.timeout)
 
     def _change(self, change: Change) -> None:
-        self._live().perform(change)
-        self._undo.append(lambda: self._live().perform(change.reversed()))
+        """What takes it back needs the files of before, also when the definition has been written since."""
+        before, after = t.cast(Definition, self.actual.definition), t.cast(Definition, self.work.definition)
+        self._live(before, after).perform(change)
+        self._undo.append(lambda: self._live(after, before).perform(change.reversed()))
 
     def _disk(self, action: Action) -> None:
         job = next(job for job in self.work.jobs if job.disk == action.detail["disk"])
         if job.kind == "grow_disk" and self.actual.qemu is not None:
-            self._live().grow(job)
+            stored = t.cast(Definition, self.actual.definition)
+            self._live(stored, t.cast(Definition, self.work.definition)).grow(job)
             return
         self._made_home()
         making.perform(job, self.paths)

@@ -12,6 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, files, qemu
@@ -297,3 +298,28 @@ def test_one_that_ends_right_after_its_start(task: Task, vm: FakeVm, monkeypatch
     error = task.fails("running", memory="512M")
     assert error.error_code == "vm_exited"
     assert not os.path.exists(vm.paths.definition), "its guest has never run, so nothing of it is kept"
+
+
+def test_what_a_running_vm_was_told_is_taken_back_with_the_files_of_before(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the failure comes after the new definition was written."""
+    told: list[tuple[str, list[str], list[str]]] = []
+
+    class Told:
+        def __init__(self, where: t.Any, control: t.Any, actual: t.Any, before: t.Any, after: t.Any, _s: float) -> None:
+            self.sides = sorted(before.files), sorted(after.files)
+
+        def perform(self, change: Change) -> None:
+            told.append((change.kind, *self.sides))
+
+    monkeypatch.setattr(room, "Live", Told)
+    task.run("running", disks=[DISK])
+
+    def denied(*_arguments: t.Any) -> None:
+        raise MaqetError("stop: denied.", "policy_denied")
+
+    monkeypatch.setattr(Control, "send", denied)
+    assert task.fails("paused", disks=[]).error_code == "policy_denied"
+    assert told == [("unplug_disk", ["root"], []), ("plug_disk", [], ["root"])]
+    assert list(task.stored()["files"]) == ["root"]
