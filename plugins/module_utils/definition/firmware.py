@@ -28,6 +28,9 @@ def firmware(option: str, value: t.Any) -> t.Union[str, dict[str, t.Any]]:
     """Normal form: a word, or a dictionary where a word does not say it all."""
     if isinstance(value, str):
         return values.choice(option, value, WORDS)
+    if not isinstance(value, t.Mapping):
+        remedy = f"Write {', '.join(WORDS)}, or a dictionary of: {', '.join(FIELDS)}."
+        raise invalid_option(option, value, "is neither a word nor a dictionary", remedy)
     given = values.fields(option, value, FIELDS)
     kind = values.choice(f"{option}.type", given.get("type", "uefi"), TYPES)
     secure = "secure_boot" in given and values.yes_or_no(f"{option}.secure_boot", given["secure_boot"])
@@ -59,6 +62,9 @@ def tpm(option: str, value: t.Any) -> t.Union[bool, dict[str, t.Any]]:
     """Normal form: whether there is one, or a dictionary of what was given."""
     if isinstance(value, bool):
         return value
+    if not isinstance(value, t.Mapping):  # of what comes as text in key=value, too: Ansible does not touch it
+        remedy = f"Write true or false (without quotes), or a dictionary of: {', '.join(TPM_FIELDS)}."
+        raise invalid_option(option, value, "is neither a boolean nor a dictionary", remedy)
     given = values.fields(option, value, TPM_FIELDS)
     found = {}
     if "version" in given:  # without quotes YAML makes a number of it

@@ -70,8 +70,9 @@ def plan(
     costly = _costly(now, difference, jobs) if now.runs else []
     restarting = now.runs and (state == "restarted" or (bool(costly) and state != "stopped"))
     if restarting and costly and state != "restarted" and not allow_restart:
+        resume = "" if difference.restart else _resumed(now, difference)
         raise MaqetError(
-            f"These changes need a restart of the running VM: {', '.join(costly)}. "
+            f"These changes need a restart of the running VM: {', '.join(costly)}. {resume}"
             "Set allow_restart: true of maqet_vm to have it restarted, or stop it first.",
             "restart_required",
             options=costly,
@@ -94,11 +95,21 @@ def plan(
 
 def _costly(now: Situation, difference: Difference, jobs: t.Sequence[Job]) -> list[str]:
     """What a running VM cannot be given: options, or disks whose file must be made although nobody changed them."""
-    costly = list(difference.restart)
-    if not now.executes:
-        asking = [option for option, steps in difference.steps.items() if any(step.asks_guest for step in steps)]
-        costly += [option for option in asking if option not in costly]
+    costly = difference.restart + _asking(now, difference)
     return costly or ([] if "disks" in difference.steps else [job.disk for job in jobs])
+
+
+def _asking(now: Situation, difference: Difference) -> list[str]:
+    """Options of which a guest that stands still lets nothing go."""
+    steps = {} if now.executes else difference.steps
+    return [option for option, these in steps.items() if any(step.asks_guest for step in these)]
+
+
+def _resumed(now: Situation, difference: Difference) -> str:
+    """What else helps where nothing but that is in the way."""
+    if not _asking(now, difference):
+        return ""
+    return "Its guest is paused, and lets go of devices when it runs: resume it in a task of its own. Or: "
 
 
 def _told(difference: Difference) -> list[Action]:

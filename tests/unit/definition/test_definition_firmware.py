@@ -11,6 +11,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes impo
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import check_possible, firmware, tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge, normalise
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.tests.unit.definition.conftest import Refused
 
 CODE, VARS = "/f/code.fd", "/f/vars.fd"
@@ -136,6 +137,16 @@ def test_what_a_machine_does_not_have(refused: Refused, option: str, arch: str, 
 )
 def test_what_it_has(arch: str, params: dict[str, t.Any]) -> None:
     check_possible(wanted(arch, **params))
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "words"),
+    [(firmware, True, "Write bios, uefi, uefi-secure, or"), (tpm, "true", "Write true or false (without quotes), or")],
+)
+def test_all_that_may_be_written_is_named(check: t.Any, value: t.Any, words: str) -> None:
+    with pytest.raises(MaqetError) as caught:
+        check("option", value)
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("option", ["firmware", "tpm", "shares"])

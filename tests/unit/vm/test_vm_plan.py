@@ -289,6 +289,14 @@ def test_a_growing_disk_costs_a_running_vm_nothing() -> None:
     assert [action.impact for action in actions] == ["live", "live"]
 
 
+def test_a_guest_that_is_paused_can_be_resumed_instead() -> None:
+    both = diff({"disks": [DISK]}, {"disks": [], "memory": 9}, "x86_64")
+    for now, difference, helps in ((PAUSED, UNPLUG, True), (PAUSED, both, False), (RUNNING, both, False)):
+        with pytest.raises(MaqetError) as caught:
+            plan("running", now, difference, [], False)
+        assert caught.value.error_code == "restart_required" and ("resume it" in str(caught.value)) is helps
+
+
 def test_nothing_costs_a_restart_where_nothing_runs() -> None:
     smaller = diff({"disks": [DISK, {**DISK, "name": "e"}]}, {"disks": [{**DISK, "size": 2 << 20}], "memory": 9})
     actions = plan("present", STOPPED, smaller, [GROWN_DISK], False)
