@@ -153,6 +153,11 @@ def _impossible(wait: Wait, intent: t.Mapping[str, t.Any]) -> t.Optional[tuple[s
         return "cannot come: the VM has no port for an agent", "Give the VM agent: true."
     if wait.kind in ("serial", "cloud_init") and intent.get("serial") == "none":
         return "cannot come: the VM has no serial port", "Give the VM serial: file."
+    if wait.kind == "cloud_init" and _own_last_words(intent):
+        return (
+            "cannot be known: user-data has a final_message of its own, and cloud-init's is what is waited for",
+            "Wait for yours instead, {serial: PATTERN}, or remove it.",
+        )
     if wait.kind == "ip" and not agent and not bridged:
         return (
             "cannot be known: the VM has neither an agent nor a card on a bridge",
@@ -165,6 +170,16 @@ def _impossible(wait: Wait, intent: t.Mapping[str, t.Any]) -> t.Optional[tuple[s
         if not agent and not bridged:
             return "cannot be reached: nothing tells the guest's address", "Give an address, or the VM agent: true."
     return None
+
+
+def _own_last_words(intent: t.Mapping[str, t.Any]) -> bool:
+    """Whether the guest is told to end cloud-init with other words than cloud-init's own."""
+    parts = [(intent.get("cloud_init") or {}).get(part) for part in ("user_data", "vendor_data")]
+    return any(
+        "final_message" in part if isinstance(part, dict) else re.search(r"^final_message\s*:", part, re.MULTILINE)
+        for part in parts
+        if part
+    )
 
 
 def forward(networks: t.Sequence[t.Mapping[str, t.Any]], port: int) -> t.Optional[tuple[str, int]]:

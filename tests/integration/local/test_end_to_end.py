@@ -72,7 +72,6 @@ class Debian:
             ],
             "runcmd": [["sh", "-c", f"echo {run} >>/var/lib/runs"]],
             "ssh_deletekeys": False,
-            "final_message": f"{run} is set up",
         }
         return {"user_data": user_data, **more}
 
@@ -168,7 +167,7 @@ def what_was_broken_comes_back(guest: Debian) -> None:
     assert stopped["stop_steps"] == ["system_powerdown"]
     back: Result = {"vm": name, "name": "good", "state": "reverted", "timeout": SECONDS}
     assert modules.must("maqet_snapshot", **back)["changed"]
-    waits = ["agent", {"ssh": {"port": 22}}, {"serial": "second is set up"}]
+    waits = ["agent", {"ssh": {"port": 22}}, "cloud_init"]
     modules.must("maqet_vm", name=name, state="running", wait_for=waits, timeout=SECONDS)
     assert "ada" in login.ask("id") and login.ask("sudo", "ls", "/root") == ""
     assert guest.runs() == "first\n", "the second was there, and was not acted on"
@@ -181,7 +180,7 @@ def what_was_broken_comes_back(guest: Debian) -> None:
 def only_with_rerun_a_change_is_acted_on(guest: Debian) -> None:
     """The guest takes itself for a new one then, and does all that a new one does."""
     third: Result = {"name": guest.name, "cloud_init": guest.seed("third", rerun=True), "allow_restart": True}
-    waits = [{"serial": "third is set up"}, {"ssh": {"port": 22}}]
+    waits = ["cloud_init", {"ssh": {"port": 22}}]
     done = modules.must("maqet_vm", **third, wait_for=waits, timeout=SECONDS, stop_timeout=SECONDS)
     assert done["stop_steps"] == ["system_powerdown"]
     assert guest.runs() == "first\nthird\n"

@@ -138,6 +138,8 @@ def test_possible(given: t.Any, intent: dict[str, t.Any]) -> None:
         ({"port": 22}, {"networks": [{"type": "tap"}]}, "Give an address"),
         ({"serial": "a"}, {"serial": "none"}, "serial: file"),
         ("cloud_init", {"serial": "none"}, "serial: file"),
+        ("cloud_init", {"cloud_init": {"user_data": {"final_message": "done"}}}, "serial: PATTERN"),
+        ("cloud_init", {"cloud_init": {"vendor_data": "#cloud-config\nfinal_message: done\n"}}, "serial: PATTERN"),
     ],
 )
 def test_impossible(given: t.Any, intent: dict[str, t.Any], remedy: str, refused: t.Any) -> None:
