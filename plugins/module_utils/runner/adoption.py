@@ -36,7 +36,7 @@ def find(definition: Definition, paths: VmPaths, status: t.Mapping[str, t.Any]) 
     found = None if noted is None else emulators.look_at(noted, paths)
     found = found or emulators.of_vm(paths, definition.uuid)
     if found is None or found.uuid != definition.uuid:
-        if found is not None or locks.is_held(paths.qemu_log):
+        if found is not None or locks.is_held(paths.qemu_log, locks.LETTING_GO):
             raise emulators.unidentified(paths, f"{paths.qemu_log} is locked, and no process is it beyond doubt")
         return None
     pidfd = found.process.open()

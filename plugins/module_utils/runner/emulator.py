@@ -105,7 +105,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
     says so, whatever became of the files that say which process it is.
     """
     paths = where.vm(definition.name)
-    if locks.is_held(paths.qemu_log):
+    if locks.is_held(paths.qemu_log, locks.LETTING_GO):
         raise MaqetError(f"A QEMU of VM {definition.name} still lives.", "runner_failed")
     wanted = effective(definition.intent, os.uname().machine)
     binary = qemu.find_binary(wanted["arch"])
