@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import configparser
 import fcntl
@@ -252,45 +253,69 @@ def sanity_results(folder: Path) -> tuple[set[str], dict[str, str]]:
     return ran, skipped
 
 
+# Most of ansible-test's time. They say the same on every ansible-core, but for the Pythons that only an old one takes.
+SANITY_LONG = ("pylint", "import", "compile")
+
+
 @nox.session
 def sanity(session: nox.Session) -> None:
-    """`ansible-test sanity` without ignore files, on each ansible-core and each target Python that is here."""
+    """`ansible-test sanity` without ignore files, on each ansible-core and each target Python that is here.
+
+    With ``--short`` an old ansible-core does what takes long on the oldest Python alone, and pylint not at all.
+    """
+    short = "--short" in session.posargs
+    arguments = [word for word in session.posargs if word != "--short"]
+    if any(ROOT.glob("tests/sanity/ignore*")):
+        session.error("tests/sanity holds ignore files; mend what they hide")
     SANITY.mkdir(parents=True, exist_ok=True)
     with (SANITY / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run at once would take the folders away from the first
-        judge(session)
+        pythons = real_pythons()
+        session.log("Pythons: " + ", ".join(f"{path}" for _version, path in sorted(pythons.items())))
+        counts, failed = [], []
+        *olds, newest = controllers(session, pythons)
+        for controller in (*olds, newest):
+            runs = [arguments]
+            if short and controller is not newest:
+                oldest = ".".join(map(str, min(version for version in pythons if version >= (3, 9))))
+                runs = [
+                    [*arguments, *(word for test in SANITY_LONG for word in ("--skip-test", test))],
+                    [*arguments, "--python", oldest, "--test", "import", "--test", "compile"],
+                ]
+            content, ran, skipped = ansible_test(session, controller, pythons, runs)
+            session.log(
+                "".join(f"\n  not run: {name}: {why}" for name, why in sorted(skipped.items())) or "all were run"
+            )
+            counts.append(f"{len(ran)} of {len(ran) + len(skipped)} tests on ansible-core {controller.core}")
+            lacking = SANITY_ESSENTIAL - {re.sub(r"-python-3\.\d+$", "", name) for name in ran}
+            lacking -= {"pylint"} if len(runs) > 1 else set()
+            if lacking and not arguments:
+                session.warn(f"ansible-test did not run {', '.join(sorted(lacking))}")
+            if not content or (lacking and not arguments):
+                failed.append(controller.core)
+    closing(f"sanity: {', '.join(counts)}" + (", not content" if failed else ""))
+    if failed:
+        session.error(f"not content: {', '.join(failed)}")
 
 
-def judge(session: nox.Session) -> None:
-    """The session above, alone in its folders."""
-    if any(ROOT.glob("tests/sanity/ignore*")):
-        session.error("tests/sanity holds ignore files; mend what they hide")
-    pythons = real_pythons()
-    session.log("Pythons: " + ", ".join(f"{path}" for _version, path in sorted(pythons.items())))
-    counts, failed = [], []
-    for controller in controllers(session, pythons):
-        target = copy_collection()
-        session.log(f"ansible-test sanity of ansible-core {controller.core}")
+def ansible_test(
+    session: nox.Session, controller: Controller, pythons: dict[tuple[int, int], Path], runs: list[list[str]]
+) -> tuple[bool, set[str], dict[str, str]]:
+    """`ansible-test sanity` with each of the arguments: whether all is well, and :func:`sanity_results`."""
+    target, content = copy_collection(), True
+    session.log(f"ansible-test sanity of ansible-core {controller.core}")
+    for arguments in runs:
         try:
             with session.chdir(target):
                 session.run(
                     str(controller.python.with_name("ansible-test")),
-                    *("sanity", "--local", "--color", "no", "--junit", *session.posargs),
+                    *("sanity", "--local", "--color", "no", "--junit", *arguments),
                     env={"HOME": str(sanity_home(controller)), "PATH": python_path(pythons)},
                     external=True,
                 )
         except nox.command.CommandFailed:
-            failed.append(controller.core)
-        ran, skipped = sanity_results(target / "tests" / "output" / "junit")
-        session.log("".join(f"\n  not run: {name}: {why}" for name, why in sorted(skipped.items())) or "all were run")
-        counts.append(f"{len(ran)} of {len(ran) + len(skipped)} tests on ansible-core {controller.core}")
-        lacking = SANITY_ESSENTIAL - {re.sub(r"-python-3\.\d+$", "", name) for name in ran}
-        if lacking and not session.posargs:
-            session.warn(f"ansible-test did not run {', '.join(sorted(lacking))}")
-            failed.append(controller.core)
-    closing(f"sanity: {', '.join(counts)}" + (", not content" if failed else ""))
-    if failed:
-        session.error(f"not content: {', '.join(dict.fromkeys(failed))}")
+            content = False
+    return (content, *sanity_results(target / "tests" / "output" / "junit"))
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------
@@ -302,37 +327,32 @@ def unit(session: nox.Session) -> None:
     session.run("pytest", "tests/unit", *session.posargs, external=True)
 
 
-# What each of two processes runs, side by side: most of the time a test waits for Ansible, on one core.
+# In two parts, which can run side by side.
 _ELSEWHERE = [f"tests/integration/local/{name}" for name in ("attacks", "test_guest.py", "test_secrets.py")]
-SHARDS = {
+PARTS = {
     "here": ["tests/integration/local", *(f"--ignore={path}" for path in _ELSEWHERE)],
-    "attacks, guest, secrets and hosts": [*_ELSEWHERE, "tests/integration/hosts"],
+    "elsewhere": [*_ELSEWHERE, "tests/integration/hosts"],
 }
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Tests that drive real QEMU through Ansible, here and on hosts in systemd-nspawn."""
-    if session.posargs:
-        session.run("pytest", "tests/integration", *session.posargs, external=True)
-        return
-    logs = {name: DEV / "log" / f"integration-{number}.log" for number, name in enumerate(SHARDS)}
-    running = {}
-    for name, arguments in SHARDS.items():
-        logs[name].parent.mkdir(parents=True, exist_ok=True)
-        with logs[name].open("wb") as log:
-            argv = [sys.executable, "-m", "pytest", "-o", f"cache_dir={DEV / 'pytest' / name[:4]}", *arguments]
-            running[name] = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    failed = [name for name, process in running.items() if process.wait() != 0]
-    for name, log in logs.items():
-        print(f"----- integration tests: {name}", flush=True)
-        print(log.read_text("utf-8", "replace"), flush=True)
-    last = "; ".join(
-        f"{name}: {logs[name].read_text('utf-8', 'replace').splitlines()[-1].strip('= ')}" for name in logs
-    )
-    closing(f"integration: {last}")
-    if failed:
-        session.error(f"not content: {', '.join(failed)}")
+    """Tests that drive real QEMU, here and on hosts in systemd-nspawn; ``--part NAME`` is one of two.
+
+    ``--arch NAME``: guests of that architecture, and unless files are named all the tests on this machine.
+    """
+    parser = argparse.ArgumentParser(prog="./dev integration", add_help=False, allow_abbrev=False)
+    parser.add_argument("--part", choices=sorted(PARTS))
+    parser.add_argument("--arch", choices=["aarch64", "x86_64"])
+    wanted, rest = parser.parse_known_args(session.posargs)
+    chosen = ["tests/integration"]
+    if wanted.part:
+        chosen = ["-o", f"cache_dir={DEV / 'pytest' / wanted.part}", *PARTS[wanted.part]]
+    elif wanted.arch:
+        named = any((ROOT / word.partition("::")[0]).exists() for word in rest)
+        chosen = [] if named else ["tests/integration/local"]
+    env = {"MAQET_TEST_ARCH": wanted.arch} if wanted.arch else {}
+    session.run("pytest", *chosen, *rest, env=env, external=True)
 
 
 @nox.session

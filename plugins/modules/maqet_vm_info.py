@@ -27,6 +27,19 @@ options:
       - Name of one VM. All of them if it is left out.
       - A VM that is not there is not an error; the list is empty then.
     type: str
+  gather:
+    description:
+      - What to find out beyond the facts that every VM has. Each subject is returned under its own name in
+        RV(vms[].details).
+      - V(command_line), the words with which QEMU was started, or would be. V(events), what QEMU has said by itself.
+        V(guest), the addresses that the agent in the guest tells. V(jobs), the long operations that QEMU works on.
+        V(snapshots), those that M(maqet.qemu.maqet_snapshot) knows. V(statistics), what went through the disks, and
+        through the cards that have an interface on the host. V(usage), the CPU time and memory of QEMU and its runner.
+      - What asks QEMU leaves audit records, like any command.
+    type: list
+    elements: str
+    choices: [command_line, events, guest, jobs, snapshots, statistics, usage]
+    default: []
   timeout:
     description:
       - Seconds that one VM may take to answer.
@@ -37,6 +50,11 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: See what a VM uses, and with which command line it runs
+  maqet.qemu.maqet_vm_info:
+    name: web1
+    gather: [usage, statistics, command_line]
+
 - name: Look at all VMs
   maqet.qemu.maqet_vm_info:
   register: host
@@ -61,6 +79,15 @@ vms:
     definition: {description: The options that are managed. Memory in MiB and sizes in bytes., type: dict, returned:
       always}
     disks: {description: The image of each disk., type: dict, returned: always}
+    networks:
+      description:
+        - Its network cards. C(id) is the card's in QMP, where its back end is C(netN); C(interface) is the host's, of a
+          bridge's or macvtap's card as long as the VM runs.
+      type: list
+      elements: dict
+      returned: always
+      sample: [{"id": "nic0", "type": "bridge", "model": "virtio-net-pci", "mac": "52:54:00:18:ee:ec",
+        "interface": "web1-s57uzs-0"}]
     qemu_pid: {description: Process of QEMU., type: int, returned: when it runs}
     qemu_uid: {description: User as which QEMU runs., type: int, returned: when it runs}
     runner_pid: {description: Process of the runner., type: int, returned: when it runs}
@@ -74,8 +101,14 @@ vms:
     qemu_version: {description: Version of the running QEMU., type: str, returned: when it runs}
     qemu_binary: {description: Program of the running QEMU., type: str, returned: when it runs}
     accel: {description: The accelerator in use., type: str, returned: when it runs}
+    helpers:
+      description: Processes that serve QEMU, such as C(tpm), and their pids. One that has ended too early has none.
+      type: dict
+      returned: when it runs
+      sample: {"tpm": 4710}
     uptime: {description: Seconds since QEMU started., type: float, returned: when it runs}
-    sockets: {description: Sockets of the runner and of the monitor for direct mode., type: dict, returned: always}
+    sockets: {description: 'Sockets of the runner, of the monitor for direct mode, and where there are such of the
+      serial port and of VNC.', type: dict, returned: always}
     home: {description: The VM's folder., type: str, returned: always}
     output: {description: Folder for files that QEMU writes at a caller's wish., type: str, returned: always}
     serial_log: {description: What the first serial port said since the last start., type: str, returned: always}
@@ -92,6 +125,20 @@ vms:
       returned: when one has
       sample: {"reason": "signal", "detail": "QEMU was ended by signal 9 (SIGKILL)", "status": -9, "signal": 9,
         "time": 1764000000.0, "uptime": 17.2, "restarts": 0, "qemu": {"pid": 4711, "start": 123456}}
+    details:
+      description:
+        - What O(gather) asked for, a key each; V(null) where a VM in this state has none.
+        - C(errors) says by subject why it could not be had, if so.
+      type: dict
+      returned: when O(gather) is not empty
+      sample: {"usage": {"qemu": {"cpu_seconds": 12.5, "memory": {"rss": 301989888, "pss": 298844160, "swap": 0}},
+        "runner": {"cpu_seconds": 0.6, "memory": {"rss": 25165824, "pss": 11534336, "swap": 0}},
+        "vcpu_seconds": {"0": 11.9}}, "statistics": {"disks": {"disk0": {"read_bytes": 4096, "reads": 1}}}}
+audit:
+  description: Audit records of the commands that O(gather) took.
+  type: list
+  elements: dict
+  returned: when O(gather) is not empty
 orphans:
   description:
     - QEMUs of this collection whose VM is not defined any more, such as after somebody has removed its folder. They are
@@ -102,17 +149,29 @@ orphans:
   sample: [{"name": "web1", "uuid": "0b0e6a0e-6c1c-4d0f-8d3a-111111111111", "qemu_pid": 4711}]
 """
 
+import functools
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.host import emulators
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, layout
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.details import Details
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import look, look_through_runner
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import names
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, names
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system
 
-SPEC = {"name": {"type": "str"}, "timeout": {"type": "float", "default": 10}}
+SPEC: dict[str, t.Any] = {
+    "name": {"type": "str"},
+    "gather": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["command_line", "events", "guest", "jobs", "snapshots", "statistics", "usage"],
+        "default": [],
+    },
+    "timeout": {"type": "float", "default": 10},
+}
 
 
 def gather(task: door.Task) -> dict[str, t.Any]:
@@ -123,9 +182,26 @@ def gather(task: door.Task) -> dict[str, t.Any]:
     if others is not None:
         return {"changed": False, "vms": [look_through_runner(others, task.params["timeout"])]}
     chosen = names(where) if wanted is None else [check_vm_name(wanted)]
-    found = [look(where, name, task.params["timeout"]) for name in chosen]
-    result = {"changed": False, "vms": [vm for vm in found if vm["status"] != "absent"]}
+    audit: list[dict[str, t.Any]] = []
+    more = functools.partial(_details, task, where, audit) if task.params["gather"] else _nothing
+    found = [look(where, name, task.params["timeout"], more) for name in chosen]
+    result: dict[str, t.Any] = {"changed": False, "vms": [vm for vm in found if vm["status"] != "absent"]}
+    if task.params["gather"]:
+        result["audit"] = audit
     return result if wanted is not None else {**result, "orphans": _orphans(task, where)}
+
+
+def _nothing(_paths: VmPaths, _actual: Actual) -> dict[str, t.Any]:
+    return {}
+
+
+def _details(
+    task: door.Task, where: Layout, audit: list[dict[str, t.Any]], paths: VmPaths, actual: Actual
+) -> dict[str, t.Any]:
+    control = Control(where, paths, "maqet_vm_info", task.context)
+    details = Details(where, paths, actual, control, task.params["timeout"]).gather(task.params["gather"])
+    audit += control.audit
+    return {"details": details}
 
 
 def _orphans(task: door.Task, where: Layout) -> list[dict[str, t.Any]]:

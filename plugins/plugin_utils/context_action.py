@@ -16,7 +16,7 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.maqet.qemu.plugins.module_utils.task import CONTEXT
 
 # Options that hold whatever the user wants to tell QEMU or the audit: passwords too.
-_FREE = ("arguments", "commands", "reason")
+_FREE = ("arguments", "commands", "reason", "text")
 
 
 class ContextAction(NormalAction):  # type: ignore[misc]

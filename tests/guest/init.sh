@@ -65,7 +65,7 @@ watch_power_button() {
 # The port has its name by now: virtio_console was loaded long before the disks, and QEMU names a port at once.
 start_agent() {
     for port in /sys/class/virtio-ports/*; do
-        [ "$(cat "$port/name" 2>/dev/null)" = org.qemu.guest_0 ] || continue
+        [ "$(cat "$port/name" 2>/dev/null)" = org.qemu.guest_agent.0 ] || continue
         /lib/agent/ld.so --library-path /lib/agent /lib/agent/qemu-ga -m virtio-serial -p "/dev/${port##*/}" -t /run \
             </dev/null >/dev/null 2>&1 &
     done
@@ -86,13 +86,73 @@ start_httpd() {
     httpd -p 80 -h /www    # returns once the port is open
 }
 
+# What a word of the command line says, such as maqet.ping=10.0.2.2.
+value_of() {
+    for word in $cmdline; do
+        case "$word" in maqet.$1=*) echo "${word#maqet."$1"=}" ;; esac
+    done
+}
+
+# A ping waits a second for its answer, so this asks once a second until there is one.
+ping_until_answered() {
+    until ping -c 1 -W 1 "$1" >/dev/null 2>&1; do :; done
+    say "ping: $1 answers"
+}
+
+# Opened before the greeting, so that what is typed right after it is kept. The screen shows what is typed.
+read_keyboard() {
+    exec 5</dev/tty1
+    while IFS= read -r line; do say "typed: $line"; done <&5 &
+    exec 5<&-
+}
+
 bring_up() {
     ip link set "$1" up
-    if udhcpc -i "$1" -n -q -f -t 5 -T 1 -s /etc/lease.sh >/dev/null 2>&1; then
+    say "card: $1 mtu=$(cat "/sys/class/net/$1/mtu") queues=$(find "/sys/class/net/$1/queues" -name 'rx-*' | wc -l)"
+    address=$(value_of "address.$1")
+    if [ -n "$address" ]; then
+        ip addr add "$address" dev "$1"
+        say "address: $1 $address"
+        [ "$1" != "$2" ] || ! asked httpd || say "httpd ready"
+    elif udhcpc -i "$1" -n -q -f -t 5 -T 1 -s /etc/lease.sh >/dev/null 2>&1; then
         say "lease: $1 $(ip -4 -o addr show dev "$1" | awk '{ sub("/.*", "", $4); print $4 }')"
         [ "$1" != "$2" ] || ! asked httpd || say "httpd ready"
     else
         say "lease: $1 none"
+    fi
+}
+
+# The firmware, whether Secure Boot is on, and a variable that is set at the first start and shown from then on.
+show_firmware() {
+    say "tpm: $(cat /sys/class/tpm/tpm0/tpm_version_major 2>/dev/null || echo none)"
+    if [ ! -d /sys/firmware/efi ]; then
+        case $(uname -m) in x86_64) say "firmware: bios" ;; *) say "firmware: none" ;; esac
+        return
+    fi
+    vars=/sys/firmware/efi/efivars
+    mount -t efivarfs efivarfs "$vars"
+    secure=$(tail -c 1 "$vars"/SecureBoot-* 2>/dev/null | od -An -tu1 | tr -d ' ')
+    say "firmware: uefi, secure boot: ${secure:-unknown}"
+    mine=$vars/Maqet-6d617165-7400-4d61-8165-740000000001
+    if [ -e "$mine" ]; then
+        say "variable: $(tail -c +5 "$mine")"
+    else   # four bytes of attributes: it stays, and can be seen before and after the start of a system
+        printf '\007\000\000\000kept' >"$mine" && say "variable: set"
+    fi
+}
+
+# What is in the file "hello" of a shared folder, and whether another file can be written beside it.
+show_share() {
+    mkdir -p "/mnt/$1"
+    if ! mount -t 9p -o trans=virtio,version=9p2000.L "$1" "/mnt/$1"; then
+        say "share $1: cannot be mounted"
+        return
+    fi
+    say "share $1: $(cat "/mnt/$1/hello")"
+    if echo "from the guest" >"/mnt/$1/answer"; then
+        say "share $1: written"
+    else
+        say "share $1: not written"
     fi
 }
 
@@ -104,12 +164,17 @@ nets=${nets# }
 ip link set lo up
 asked noacpi || watch_power_button
 ! asked httpd || start_httpd
+! asked keyboard || read_keyboard
 [ ! -x /lib/agent/qemu-ga ] || start_agent
 list_disks
+! asked firmware || show_firmware
 say "nets: ${nets:-none}"
 set -f   # a word of the command line is never a pattern
 for word in $cmdline; do
-    case "$word" in maqet.hello=*) say "hello: ${word#maqet.hello=}" ;; esac
+    case "$word" in
+        maqet.hello=*) say "hello: ${word#maqet.hello=}" ;;
+        maqet.share=*) show_share "${word#maqet.share=}" ;;
+    esac
 done
 say "guest ready: Linux $version"
 
@@ -117,6 +182,9 @@ say "guest ready: Linux $version"
 ! asked poweroff || power_off
 for net in $nets; do
     bring_up "$net" "${nets%% *}" &
+done
+for other in $(value_of ping); do
+    ping_until_answered "$other" &
 done
 
 # A console for people and tests: every line is a command of its own. No prompt, since it would stand before our lines.

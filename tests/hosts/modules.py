@@ -43,7 +43,11 @@ class Run:
 
     @property
     def result(self) -> dict[str, t.Any]:
-        return dict(json.loads(self.words))
+        """With its warnings as texts: from ansible-core 2.19 on, it is the controller that makes them so."""
+        result = dict(json.loads(self.words))
+        warnings = result.get("warnings", [])
+        texts = [warning if isinstance(warning, str) else warning["event"]["msg"] for warning in warnings]
+        return {**result, "warnings": texts} if texts else result
 
 
 def run_module(module: str, options: dict[str, t.Any], where: t.Sequence[str] = (), check: bool = False) -> Run:
@@ -51,17 +55,36 @@ def run_module(module: str, options: dict[str, t.Any], where: t.Sequence[str] = 
 
     ``where`` are the values of a :class:`Layout`, in place of this machine's.
     """
-    arguments = {**options, "_ansible_check_mode": check, "_ansible_no_log": True}  # nothing in this host's syslog
-    done = subprocess.run(
+    with _process(module, where) as child:
+        stdout, stderr = child.communicate(_arguments(module, options, check))
+    assert "Traceback" not in stderr + stdout, stderr
+    return Run(stdout + stderr, child.returncode)
+
+
+def begin(module: str, options: dict[str, t.Any]) -> subprocess.Popen[str]:
+    """Start a module on this machine, for a test that does not let it end."""
+    child = _process(module, ())
+    assert child.stdin is not None
+    with child.stdin as given:
+        given.write(_arguments(module, options, False))
+    return child
+
+
+def _arguments(module: str, options: dict[str, t.Any], check: bool) -> str:
+    """With no_log, which keeps them out of this host's syslog."""
+    hidden = {"_ansible_module_name": f"maqet.qemu.{module}", "_ansible_check_mode": check, "_ansible_no_log": True}
+    return json.dumps({"ANSIBLE_MODULE_ARGS": {**options, **hidden}})
+
+
+def _process(module: str, where: t.Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-c", _DRIVER, module, *where],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return Run(done.stdout + done.stderr, done.returncode)
 
 
 def must(module: str, **options: t.Any) -> dict[str, t.Any]:

@@ -38,6 +38,7 @@ APT_PACKAGES = (
     "python3-apt",
     "python3-packaging",
     "procps",
+    "xorriso",
 )
 PIP_PACKAGES = ("qemu.qmp>=0.0.3,<0.1", "psutil>=5.9,<8", "PyYAML>=6.0,<7")
 VENV = "/var/lib/maqet/venv"
@@ -155,11 +156,21 @@ def base_tree(distro: str) -> Path:
 
 
 def _build(distro: str, root: Path, log: t.IO[bytes]) -> None:
-    root.mkdir(mode=0o755)
-    root.chmod(0o755)  # sshd refuses keys under folders that others may write, and umask may say anything
-    run("debootstrap", "--variant=minbase", f"--include={','.join(BOOTSTRAP_PACKAGES)}", distro, str(root), log=log)
+    bootstrap(distro, root, BOOTSTRAP_PACKAGES, log)
     write(root / "etc/systemd/system/maqet-test-address.service", _ADDRESS_UNIT)
     write(root / "etc/systemd/logind.conf.d/test.conf", _LOGIND)
+    inside(root, _SETUP_SCRIPT, log)
+
+
+def bootstrap(distro: str, root: Path, packages: t.Sequence[str], log: t.IO[bytes]) -> None:
+    """A new tree with a minimal system and ``packages``, of which none may need more than debootstrap understands."""
+    root.mkdir(mode=0o755)
+    root.chmod(0o755)  # sshd refuses keys under folders that others may write, and umask may say anything
+    run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", distro, str(root), log=log)
+
+
+def inside(root: Path, script: str, log: t.IO[bytes]) -> None:
+    """Run a shell script in a tree that is not booted, with this machine's way to the package registries."""
     write(root / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)  # nothing starts while apt installs
     # The machine may reach its registries only through a proxy with its own CA.
     for path in ("/etc/resolv.conf", CA_BUNDLE):
@@ -182,7 +193,7 @@ def _build(distro: str, root: Path, log: t.IO[bytes]) -> None:
         *(f"--setenv={name}={value}" for name, value in environment.items()),
         "/bin/sh",
         "-euc",
-        _SETUP_SCRIPT,
+        script,
         log=log,
     )
     (root / "usr/sbin/policy-rc.d").unlink()

@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "host": {"host"},
     "qmp": {"qmp", "host", "guard"},
     "runner": {"runner", "guard", "qmp", "host", "definition"},
-    "vm": {"vm", "definition", "host", "qmp", "guard", "runner.bundle", "runner.launch"},
+    "vm": {"vm", "definition", "host", "qmp", "guard", "runner.bundle", "runner.launch", "runner.premises"},
     "task": {"vm", "definition", "host", "qmp", "guard"},
 }
 # The same for the kinds of plugins outside module_utils.
@@ -36,7 +36,7 @@ PLUGIN_ARROWS: dict[str, set[str]] = {
     "callback": {"guard"},
     "doc_fragments": set(),
     "inventory": {"host"},
-    "plugin_utils": {"task", "guard"},
+    "plugin_utils": {"task", "guard", "host"},
 }
 # What the payload of maqet_qmp must not hold.
 FAST_PATH = f"{PROJECT}.plugins.modules.maqet_qmp"

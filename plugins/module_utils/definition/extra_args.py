@@ -45,6 +45,7 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "kernel": _own("kernel"),
     "initrd": _own("initrd"),
     "append": _own("cmdline"),
+    **dict.fromkeys(("bios", "pflash"), _own("firmware")),
     "incoming": ("makes QEMU wait for a migration", "Remove it."),
     "readconfig": ("hides options in a file", "Give the options here, one by one."),
     "snapshot": ("has no effect on the disks of the collection", "Use an overlay: a disk with a base."),

@@ -10,19 +10,33 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults, limits, names, sizes, values
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import (
+    board,
+    boot,
+    console,
+    cpu,
+    defaults,
+    limits,
+    memory,
+    names,
+    sizes,
+    values,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import devices as others
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.cloud_init import cloud_init
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.disk_tuning import check_kernel_first
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.disks import disks
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.extra_args import extra_args
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import firmware, tpm
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.host_devices import host_devices
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.networks import networks
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.shares import shares
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
 ACCELERATORS = ("auto", "kvm", "tcg")
-SERIALS = ("file", "none")
-DISPLAYS = ("none", "headless", "vnc")
 RESTART_POLICIES = ("no", "on-failure", "always")
 PANIC_ACTIONS = ("pause", "shutdown", "none")
 REBOOT_ACTIONS = ("reset", "shutdown")
-MAX_CPUS = 4096
 # Of shutdown_timeout, in seconds: an hour. A host that waits longer for one guest is not going down.
 _MAX_SHUTDOWN = 3600
 
@@ -58,10 +72,6 @@ def _one_of(choices: t.Sequence[str]) -> t.Callable[[str, t.Any], str]:
     return check
 
 
-def _cpus(option: str, value: t.Any) -> int:
-    return values.whole_number(option, value, 1, MAX_CPUS)
-
-
 def _shutdown_timeout(option: str, value: t.Any) -> int:
     return values.whole_number(option, value, 0, _MAX_SHUTDOWN)
 
@@ -75,18 +85,38 @@ def _policy(option: str, value: t.Any) -> dict[str, t.Any]:
 
 _CHECKS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "memory": sizes.memory_mib,
-    "cpus": _cpus,
+    "hugepages": memory.hugepages,
+    "balloon": values.yes_or_no,
+    "balloon_target": sizes.memory_mib,
+    "cpus": cpu.count,
+    "cpus_max": cpu.most,
+    "cpu_topology": cpu.topology,
     "cpu_model": _cpu_model,
+    "cpu_features": cpu.features,
     "machine": _machine,
     "arch": _one_of(tuple(defaults.MACHINES)),
     "accel": _one_of(ACCELERATORS),
+    "uuid": board.uuid,
+    "smbios": board.smbios,
+    "clock": board.clock,
+    "boot": boot.boot,
+    "firmware": firmware,
+    "tpm": tpm,
     "kernel": values.absolute_path,
     "initrd": values.absolute_path,
     "cmdline": _cmdline,
     "disks": disks,
     "networks": networks,
-    "serial": _one_of(SERIALS),
-    "display": _one_of(DISPLAYS),
+    "cloud_init": cloud_init,
+    "shares": shares,
+    "serial": _one_of(console.SERIALS),
+    "display": _one_of(console.DISPLAYS),
+    "vnc": console.vnc,
+    "video": _one_of(console.VIDEO_WORDS),
+    "rng": values.yes_or_no,
+    "watchdog": board.watchdog,
+    "host_devices": host_devices,
+    "devices": others.devices,
     "agent": values.yes_or_no,
     "extra_args": extra_args,
     "labels": names.labels,
@@ -105,8 +135,11 @@ OPTIONS = tuple(_CHECKS)
 # Options without a fixed default: an empty string takes a stored value back.
 _CLEARABLE = (
     *("cpu_model", "machine", "arch", "kernel", "initrd", "cmdline", "panic_action"),
-    *("cpu_quota", "memory_max"),
+    *("cpu_quota", "memory_max", "firmware"),
+    *("hugepages", "balloon_target", "cpus_max", "uuid", "video"),
 )
+# What is decided once for a VM and stored beside its intent.
+_NOT_STORED = ("uuid",)
 
 
 def normalise(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -131,13 +164,15 @@ def merge(stored: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[s
     For a new VM ``stored`` is empty. Raises ``invalid_option`` where options contradict each other.
     """
     both = {**stored, **given}
-    intent = {option: both[option] for option in OPTIONS if option in both and both[option] != ""}
+    managed = (option for option in OPTIONS if option in both and option not in _NOT_STORED)
+    intent = {option: both[option] for option in managed if both[option] != ""}
     _check_together(intent)
     return intent
 
 
 def _check_together(intent: t.Mapping[str, t.Any]) -> None:
-    limits.check_memory_max(intent)
+    for check in (limits.check_memory_max, cpu.check, memory.check, boot.check, console.check, others.check):
+        check(intent)
     for option in ("initrd", "cmdline"):
         if option in intent and "kernel" not in intent:
             raise invalid_option(
@@ -146,6 +181,7 @@ def _check_together(intent: t.Mapping[str, t.Any]) -> None:
                 "needs a kernel",
                 f"Give kernel too, or take {option} back with an empty string.",
             )
+    check_kernel_first(intent.get("disks", ()), "kernel" in intent)
     machine = intent.get("machine", "")
     for index, disk in enumerate(intent.get("disks", ())):
         if disk.get("interface") == "ide" and not _IDE_MACHINE.fullmatch(machine):

@@ -11,21 +11,43 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition import defaults
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_board import (
+    MEMORY,
+    apply_order,
+    backend,
+    boot_arguments,
+    clock_arguments,
+    processors,
+    smbios_arguments,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import (
+    VIDEO,
+    video_device,
+    vnc_arguments,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_devices import USB, added_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, disk_arguments
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import network_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_firmware import (
+    Flash,
+    flash_arguments,
+    machine_suffix,
+    share_arguments,
+    tpm_arguments,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import End, network_arguments
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_ports import Ports
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_seed import seed_arguments
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 
 MONITOR = "maqet-monitor"
 DIRECT = "maqet-direct"
 SERIAL = "maqet-serial"
-VIDEO = "maqet-video"
-USB = "maqet-usb"
 AGENT = "maqet-agent"
 PANIC = "maqet-panic"
 AGENT_PORT = "maqet-agent-port"
 # The name by which an agent finds its port; qemu-ga and the distributions' units look for no other.
-AGENT_PORT_NAME = "org.qemu.guest_0"
+AGENT_PORT_NAME = "org.qemu.guest_agent.0"
 
 _SANDBOX = [("obsolete", "deny"), ("elevateprivileges", "deny"), ("spawn", "deny"), ("resourcecontrol", "deny")]
 
@@ -44,10 +66,13 @@ class Place:
     """What rendering must know of the host.
 
     ``accel`` is kvm or tcg, proven already; the descriptors are listening sockets that QEMU inherits,
-    ``agent_fd`` only where there is an agent; ``host_arch`` is what ``platform.machine()`` says;
+    ``agent_fd`` and ``serial_fd`` only where there is such a port, ``seed`` only where there is cloud_init;
+    ``host_arch`` is what ``platform.machine()`` says;
     ``disks`` are the files by disk name.
+    ``vnc_password`` is a file that holds it; ``host_nodes`` what QEMU calls the nodes of USB devices, by their place.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
-    ``renamed`` by option (kernel, initrd).
+    ``renamed`` by option (kernel, initrd, shares). ``ends`` is what is ready for each network, in their order.
+    ``flash`` is there for UEFI; ``tpm_fd`` where there is a TPM: QEMU's end of the socket to it.
     """
 
     name: str
@@ -61,29 +86,52 @@ class Place:
     host_arch: str
     sandbox: bool = True
     agent_fd: t.Optional[int] = None
+    serial_fd: t.Optional[int] = None
+    vnc_password: t.Optional[str] = None
+    host_nodes: t.Mapping[int, str] = field(default_factory=dict)
+    flash: t.Optional[Flash] = None
+    tpm_fd: t.Optional[int] = None
+    seed: t.Optional[Source] = None
     disks: t.Mapping[str, DiskFile] = field(default_factory=dict)
     sets: t.Sequence[FdSet] = ()
     sources: t.Mapping[str, Source] = field(default_factory=dict)
     renamed: t.Mapping[str, str] = field(default_factory=dict)
+    ends: t.Sequence[End] = ()
 
 
 def command_line(intent: t.Mapping[str, t.Any], place: Place) -> list[str]:
     """The whole argv, beginning with the binary. QEMU starts paused; its runner lets it go on."""
     wanted = defaults.effective(intent, place.host_arch)
+    apply_order(wanted)
+    ports = Ports(wanted["machine"])
+    plugged = [  # first, since these ask for ports
+        *disk_arguments(wanted["disks"], place.disks, place.sources, ports),
+        *network_arguments(wanted["networks"], place.uuid, wanted["arch"], ports, place.ends),
+        *seed_arguments(place.seed, ports),
+    ]
+    added = added_arguments(wanted, place.host_nodes, _has_usb(wanted), ports)
     return [
         place.binary,
         *_identity(place),
         *_machine(wanted, place),
+        *smbios_arguments(wanted),
+        *clock_arguments(wanted),
+        *boot_arguments(wanted),
         *_monitor(MONITOR, place.monitor_fd),
         *_monitor(DIRECT, place.direct_fd),
         *_sets(place.sets),
+        *flash_arguments(place.flash),
+        *tpm_arguments(wanted["tpm"], wanted["arch"], place.tpm_fd),
         *_kernel(wanted, place.renamed),
         *_serial(wanted, place),
         *_display(wanted, place),
-        *disk_arguments(wanted["disks"], place.disks, place.sources),
-        *network_arguments(wanted["networks"], place.uuid, wanted["arch"]),
+        *ports.arguments(),
+        *plugged,
         *_agent(wanted, place),
         *_actions(wanted),
+        *share_arguments(wanted["shares"], place.renamed),
+        # Behind everything else that has a PCI address, so that nothing else's moves.
+        *added,
         *wanted["extra_args"],
     ]
 
@@ -98,13 +146,16 @@ def _identity(place: Place) -> list[str]:
 
 
 def _machine(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
-    # The model's features are a list of QEMU's own, split at commas: no quoting there.
-    cpu = wanted["cpu_model"] or defaults.CPU_MODELS[place.accel]
+    model, smp = processors(wanted, place.accel)
     machine = wanted["machine"]
     if machine == "virt" or machine.startswith("virt-"):
         machine += ",gic-version=max"  # QEMU's default, version 2 under tcg, serves 8 processors at most
-    arguments = ["-machine", machine, "-accel", place.accel, "-cpu", cpu]
-    return arguments + ["-m", f"size={wanted['memory']}M", "-smp", f"cpus={wanted['cpus']}"]
+    memory = backend(wanted)
+    if memory:
+        machine += f",memory-backend={MEMORY}"
+    machine += machine_suffix(place.flash)
+    arguments = [*memory, "-machine", machine, "-accel", place.accel, "-cpu", model]
+    return arguments + ["-m", f"size={wanted['memory']}M", "-smp", smp]
 
 
 def _monitor(name: str, descriptor: int) -> list[str]:
@@ -132,7 +183,12 @@ def _kernel(wanted: t.Mapping[str, t.Any], renamed: t.Mapping[str, str]) -> list
 def _serial(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
     if wanted["serial"] == "none":
         return []
-    chardev = option_string("file", [("id", SERIAL), ("path", place.serial_log), ("append", True)])
+    if wanted["serial"] == "socket":  # the log has all that is said, whether somebody is connected or not
+        log = [("logfile", place.serial_log), ("logappend", True)]
+        socket = [("id", SERIAL), ("fd", place.serial_fd), ("server", True), ("wait", False), *log]
+        chardev = option_string("socket", socket)
+    else:
+        chardev = option_string("file", [("id", SERIAL), ("path", place.serial_log), ("append", True)])
     return ["-chardev", chardev, "-serial", f"chardev:{SERIAL}"]
 
 
@@ -169,13 +225,15 @@ def _display(wanted: t.Mapping[str, t.Any], place: Place) -> list[str]:
     arguments = ["-display", "none"]
     if wanted["display"] == "none":
         return arguments
-    if wanted["display"] == "vnc":
-        arguments += ["-vnc", option_string(f"unix:{place.vnc_socket}", [])]
-    if wanted["arch"] == "aarch64":
-        # Arm's board has neither VGA nor a keyboard; a PC has its PS/2 keyboard and mouse.
-        arguments += ["-device", option_string("virtio-gpu-pci", [("id", VIDEO)])]
+    arguments += vnc_arguments(wanted, place.vnc_socket, place.vnc_password)
+    arguments += ["-device", option_string(video_device(wanted), [("id", VIDEO)])]
+    if _has_usb(wanted):
         arguments += ["-device", option_string("qemu-xhci", [("id", USB)])]
         for device in ("usb-kbd", "usb-tablet"):
             arguments += ["-device", option_string(device, [("bus", f"{USB}.0")])]
-        return arguments
-    return arguments + ["-device", option_string("VGA", [("id", VIDEO)])]
+    return arguments
+
+
+def _has_usb(wanted: t.Mapping[str, t.Any]) -> bool:
+    """Arm's board has no keyboard, and gets one with its display; a PC has its PS/2 keyboard and mouse."""
+    return bool(wanted["arch"] == "aarch64" and wanted["display"] != "none")

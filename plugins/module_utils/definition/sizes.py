@@ -13,6 +13,8 @@ MIB = 1 << 20
 SECTOR = 512
 MAX_MEMORY_MIB = 16 << 20
 MAX_DISK = 1 << 50
+# QEMU's THROTTLE_VALUE_MAX.
+MAX_RATE = 10**15
 # A runner hands on lines of 64 MiB, in which a byte of the guest's can take two.
 MAX_REPLY = 32 << 20
 
@@ -43,13 +45,30 @@ def disk_bytes(option: str, value: t.Any) -> int:
     return size
 
 
-def reply_bytes(option: str, value: t.Any) -> int:
-    """The largest answer that is taken in, from 1 KiB to 32 MiB. A bare number means bytes."""
-    remedy = "Give a size with a unit such as 512K or 16M, from 1K to 32M (a bare number means bytes)."
+def rate_bytes(option: str, value: t.Any) -> int:
+    """Bytes per second, from 1 to 10^15. A bare number means bytes."""
+    remedy = "Give bytes per second, with a unit if you like, such as 50M (a bare number means bytes)."
+    rate = _bytes(option, value, 1, remedy)
+    if not 1 <= rate <= MAX_RATE:
+        raise invalid_option(option, value, "is out of range", remedy)
+    return rate
+
+
+def reply_bytes(option: str, value: t.Any, most: int = MAX_REPLY) -> int:
+    """The largest answer that is taken in, from 1 KiB to ``most``, whole MiB. A bare number means bytes."""
+    remedy = f"Give a size with a unit such as 512K or 16M, from 1K to {most >> 20}M (a bare number means bytes)."
     size = _bytes(option, value, 1, remedy)
-    if not 1 << 10 <= size <= MAX_REPLY:
+    if not 1 << 10 <= size <= most:
         raise invalid_option(option, value, "is out of range", remedy)
     return size
+
+
+def kib(option: str, value: t.Any, remedy: str) -> int:
+    """Whole KiB. A bare number means KiB."""
+    size = _bytes(option, value, 1 << 10, remedy)
+    if size % 1024:
+        raise invalid_option(option, value, "is not a whole number of KiB", remedy)
+    return size >> 10
 
 
 def _bytes(option: str, value: t.Any, bare_unit: int, remedy: str) -> int:

@@ -16,7 +16,7 @@ def quote(value: str) -> str:
 def option_string(first: str, properties: t.Iterable[tuple[str, t.Any]]) -> str:
     """``first,key=value,...`` with every value quoted and booleans as on and off, in the order given."""
     parts = [quote(first)] if first else []
-    parts += [f"{key}={quote(_spelled(value))}" for key, value in properties]
+    parts += [f"{key}={quote(on_off(value))}" for key, value in properties]
     return ",".join(parts)
 
 
@@ -25,7 +25,8 @@ def json_object(value: t.Mapping[str, t.Any]) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=True)
 
 
-def _spelled(value: t.Any) -> str:
+def on_off(value: t.Any) -> str:
+    """A single value: booleans as on and off, anything else as text."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(value)

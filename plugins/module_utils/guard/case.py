@@ -33,9 +33,9 @@ class Case:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where files may be: the VM's own folders, and the policy's roots."""
+        """Where files may be: the VM's own folders, what its definition names, and the policy's roots."""
         roots = self.layer.roots or ()
-        return (*self.scope.own, *(Place(root.path, root.access) for root in roots))
+        return (*self.scope.own, *self.scope.granted.places, *(Place(root.path, root.access) for root in roots))
 
     @property
     def no_word_on_files(self) -> bool:

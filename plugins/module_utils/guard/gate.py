@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import opener
@@ -29,7 +29,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Pa
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import BUILTIN, Layer
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import Context, VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact_error, secrets
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Rights, Scope
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Grants, Rights, Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request, Verdict
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.witness import check_witness, checked
 
@@ -41,6 +41,8 @@ class Asker:
     caller: Caller
     reason: str = ""
     tighter: tuple[Layer, ...] = ()
+    #: Only of a caller who may write the VM's definition; the gate believes it.
+    granted: Grants = field(default_factory=Grants)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Gate:
     def judge_all(self, requests: t.Iterable[Request], asker: Asker) -> list[Verdict]:
         """The verdict on each request. Nothing is recorded, opened or raised."""
         rights = self.rights(asker)
-        return [self._judge(request, rights) for request in requests]
+        return [self._judge(request, rights, asker) for request in requests]
 
     def admit(self, requests: t.Sequence[Request], asker: Asker, check: bool = False) -> list[Verdict]:
         """Judge a list completely before its first command is sent.
@@ -123,7 +125,7 @@ class Gate:
         names the first. What passes must still ask for itself.
         """
         rights = self.rights(asker)
-        verdicts = [self._judge(request, rights) for request in requests]
+        verdicts = [self._judge(request, rights, asker) for request in requests]
         refused = [(i, r, v) for i, (r, v) in enumerate(zip(requests, verdicts), 1) if not v.allowed]
         if refused:
             recorded = [] if check else [(r, v) for _i, r, v in refused]
@@ -143,7 +145,7 @@ class Gate:
         # A copy: what is judged and recorded is what the ticket lets through, whatever the caller does later.
         request = Request(request.command, _copied(request.arguments), request.allow_dangerous, request.channel)
         rights = self.rights(asker)
-        verdict = self._judge(request, rights)
+        verdict = self._judge(request, rights, asker)
         if not verdict.allowed:
             kept, trouble = self._record_denials([(request, verdict)], asker, rights)
             raise _denied(request, verdict, kept, "", trouble)
@@ -179,10 +181,10 @@ class Gate:
         except MaqetError as error:
             raise _unrecorded(error, ticket.command, sent=True) from error
 
-    def _judge(self, request: Request, rights: Rights) -> Verdict:
+    def _judge(self, request: Request, rights: Rights, asker: Asker) -> Verdict:
         if request.channel == "guest":
             return judge_guest(request, rights)
-        return judge(request, self.scope, rights)
+        return judge(request, replace(self.scope, granted=asker.granted), rights)
 
     def turn_away(self, caller: Caller, verdict: Verdict) -> None:
         """Record that a caller was refused before it could ask for anything."""

@@ -82,7 +82,8 @@ def text(record: t.Mapping[str, t.Any]) -> str:
     phase, rule = record.get("phase"), (record.get("policy") or {}).get("rule")
     who = f"{record.get('op')} on {record.get('vm') or 'a QEMU without a name'}"
     if phase == "start":
-        return f"a runner takes over {record.get('vm')}"
+        more = ", whose QEMU has arguments of its user's own (extra_args)" if record.get("level") == "warning" else ""
+        return f"a runner takes over {record.get('vm')}{more}"
     if phase == "intent":
         return f"{who}: allowed to uid {record.get('uid')} (class {record.get('class')}, rule {rule})"
     if phase == "deny":

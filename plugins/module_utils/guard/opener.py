@@ -74,8 +74,8 @@ def _one(opening: Opening, opened: Opened, uid: int | None, gid: int | None) -> 
     if opening.mode == "name":
         opening.put(opening.path)
         return
-    if opening.mode == "tap":
-        opened.passed.append(Passed(_tap(opening.path), "getfd", opening.put))
+    if opening.mode in ("tap", "any-tap"):
+        opened.passed.append(Passed(_tap(opening.path, opening.mode == "any-tap"), "getfd", opening.put))
         return
     fd = reopen(opening.base, opening.parts, _FLAGS[opening.mode])
     opened.passed.append(Passed(fd, t.cast(How, opening.how), opening.put))
@@ -88,9 +88,10 @@ def _one(opening: Opening, opened: Opened, uid: int | None, gid: int | None) -> 
         raise Misleading("it was replaced by another file a moment ago")
 
 
-def _tap(name: str) -> int:
-    """A descriptor of an interface that exists; TUNSETIFF would make one that does not."""
-    if "/" in name or name in ("", ".", "..") or not os.path.exists(f"/sys/class/net/{name}/tun_flags"):
+def _tap(name: str, make: bool) -> int:
+    """A descriptor of an interface; TUNSETIFF makes one that does not exist, which goes with its last descriptor."""
+    exists = "/" not in name and name not in ("", ".", "..") and os.path.exists(f"/sys/class/net/{name}/tun_flags")
+    if not (exists or make):
         raise Misleading("there is no tap interface of this name")
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -38,15 +38,17 @@ def adopt(log: AuditLog, limit: int = NEAR) -> list[dict[str, t.Any]]:
     return made
 
 
-def start(log: AuditLog, identity: records.VmIdentity) -> list[dict[str, t.Any]]:
+def start(log: AuditLog, identity: records.VmIdentity, words: t.Sequence[str] = ()) -> list[dict[str, t.Any]]:
     """:func:`adopt` for a runner that takes over, and its mark, which the next one needs not look behind.
+
+    ``words``: QEMU's arguments that are the user's own, for the mark to name.
 
     Intents whose writers live are named in the mark (``open``): behind it, only these count.
     """
     with log.held() as held:
         orphans, alive = _sort(held, FAR)
         made = [held.append(records.orphan(intent)) for intent in orphans]
-        made.append(held.append(records.started(identity, sorted(intent["op_id"] for intent in alive))))
+        made.append(held.append(records.started(identity, sorted(intent["op_id"] for intent in alive), words)))
     for record in made:
         journal.send(record)
     return made

@@ -18,6 +18,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import OWN
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.moment import stamp, ulid, writer
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import is_name, shown
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact_error, scrub, swept
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact_words import redact_words
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request, Verdict
 
 VERSION = 1
@@ -108,11 +109,17 @@ def orphan(before: dict[str, t.Any]) -> dict[str, t.Any]:
     return after
 
 
-def started(identity: VmIdentity, unfinished: list[str]) -> dict[str, t.Any]:
-    """The mark of a runner that takes over; ``unfinished``: op_ids of intents whose writers are alive."""
+def started(identity: VmIdentity, unfinished: list[str], words: t.Sequence[str] = ()) -> dict[str, t.Any]:
+    """The mark of a runner that takes over; ``unfinished``: op_ids of intents whose writers are alive.
+
+    ``words``: what the VM's user has QEMU started with beside what the collection renders. No guard judges it, and it
+    can be anything that QEMU can do, so the mark is a warning then.
+    """
+    args, digest = _arguments({"extra_args": redact_words(words)})
+    extra = {"class": "host-exec", "level": "warning", "args": args, "args_sha256": digest} if words else {}
     return {
         "v": VERSION, **stamp(), "phase": "start", "virt": "qemu", **_vm(identity), "open": unfinished,
-        "writer": writer(),
+        "writer": writer(), **extra,
     }  # fmt: skip
 
 

@@ -176,7 +176,8 @@ def _check(leaf: Leaf, case: Case, end: Endpoint) -> Refusal | None:
     patterns = case.layer.listen if end.way == "listen" else case.layer.connect
     if patterns is None and not case.base:
         return None
-    if address_matches(patterns or (), end.host, end.port, end.to):
+    granted = case.scope.granted.listen if end.way == "listen" else ()
+    if address_matches((*(patterns or ()), *granted), end.host, end.port, end.to):
         return None
     text = _spelled(end)
     verb = "listen on" if end.way == "listen" else "connect to"

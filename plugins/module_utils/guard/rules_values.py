@@ -62,7 +62,7 @@ def descriptor(leaf: Leaf, case: Case) -> Refusal | None:
 def host_device(leaf: Leaf, case: Case) -> Refusal | None:
     """A device or network interface of the host."""
     allowed = case.layer.devices
-    if allowed is None and not case.base:
+    if (allowed is None and not case.base) or leaf.value in case.scope.granted.devices:
         return None
     if isinstance(leaf.value, str) and any(value_matches(one, leaf.value) for one in allowed or ()):
         return None
@@ -126,7 +126,8 @@ def tap(leaf: Leaf, case: Case) -> Refusal | None:
             options.pop(key, None)
         options["fd"] = text
 
-    case.opens(Opening(leaf.where, str(leaf.value), "", (), "tap", "getfd", put))
+    mode = "any-tap" if leaf.value in case.scope.granted.devices else "tap"
+    case.opens(Opening(leaf.where, str(leaf.value), "", (), mode, "getfd", put))
     return None
 
 

@@ -14,6 +14,18 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Sch
 
 
 @dataclass(frozen=True)
+class Grants:
+    """What a VM's definition gives its QEMU of the host: the word of whoever may define it, for one request."""
+
+    #: Files, each by its own path.
+    places: tuple[Place, ...] = ()
+    #: Addresses to listen on, as policies write them: ``127.0.0.1:2222``.
+    listen: tuple[str, ...] = ()
+    #: Network interfaces.
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Scope:
     """One QEMU. Whoever judges for it replaces the scope when more is known."""
 
@@ -25,6 +37,7 @@ class Scope:
     #: The user and group that QEMU runs as; None if that is our own.
     uid: int | None = None
     gid: int | None = None
+    granted: Grants = field(default_factory=Grants)
 
     @property
     def output(self) -> str | None:

@@ -42,7 +42,7 @@ class Opening:
     path: str  #: absolute
     base: str  #: the allowed folder (or file) that ``path`` lies in, without symbolic links
     parts: tuple[str, ...]  #: from ``base`` to the file, a component each
-    mode: str  #: "create", "read", "write", or "tap" (``path`` is then an interface)
+    mode: str  #: "create", "read", "write"; of an interface, "tap" or "any-tap", made if it is not there
     how: str  #: see :mod:`.passing`
     put: t.Callable[[str], None]
     #: Device and inode that were judged, of a file that is there already.

@@ -54,6 +54,22 @@ def to_pass(disk: str, top: str, driver: str, defined: t.Optional[str], uid: int
     return [] if all(_may_read(link.path, uid) for link in links) else links
 
 
+def to_name(path: str, driver: t.Optional[str], everybodys: bool) -> list[str]:
+    """``path``, the base that a definition names, and the images below it: what QEMU may be told to open.
+
+    As long as the image that names the next one is root's alone; with ``everybodys``, where QEMU has our own rights,
+    anybody's.
+    """
+    found = [path]
+    while driver not in (None, "raw") and (everybodys or _roots_alone(path)) and len(found) < _DEEPEST:
+        info = qemu.image_info(path, driver)
+        if info.backing is None:
+            break
+        path, driver = _absolute(path, info.backing) or "", info.backing_format
+        found.append(path)
+    return found
+
+
 def _absolute(image: str, backing: t.Optional[str]) -> t.Optional[str]:
     """A backing file is named relative to the image that names it."""
     return None if backing is None else os.path.join(os.path.dirname(image), backing)

@@ -18,6 +18,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 # What mkstemp makes of the names in write_atomic: the pid, and eight characters of its own.
 _UNFINISHED = re.compile(r"\..+\.([0-9]+)\.[a-z0-9_]{8}")
 
+# As much is read at once when a file is copied, in bytes.
+_BLOCK = 64 * 1024
+
 
 def make_folder(path: str) -> None:
     """Make ``path`` and its parents, closed to everybody else; leave an existing folder as it is."""
@@ -52,12 +55,30 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True
 
     With ``durable`` this also holds after the power has failed; it costs a wait for the disk.
     """
+    with _replaced(path, mode, durable) as file:
+        file.write(data)
+
+
+def copy_atomic(source: str, path: str) -> None:
+    """Replace ``path`` by a copy of ``source`` of mode 600, durable like :func:`write_atomic`; zeros become holes."""
+    with open(source, "rb") as reader, _replaced(path, 0o600, True) as writer:
+        while block := reader.read(_BLOCK):
+            if block.count(0) == len(block):
+                writer.seek(len(block), os.SEEK_CUR)
+            else:
+                writer.write(block)
+        writer.truncate()
+
+
+@contextlib.contextmanager
+def _replaced(path: str, mode: int, durable: bool) -> t.Iterator[t.BinaryIO]:
+    """A file that takes the place of ``path`` when the block has written it, and else leaves nothing."""
     folder = os.path.dirname(path)
     fd, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.{os.getpid()}.")
     try:
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, mode)
-            file.write(data)
+            yield file
             file.flush()
             if durable:
                 os.fsync(fd)
@@ -78,7 +99,7 @@ def forget_unfinished(folder: str) -> list[str]:
         return []
     stale = [name for name, match in found if match and not os.path.exists(f"/proc/{match.group(1)}")]
     for name in stale:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # a folder is none of ours
             os.unlink(os.path.join(folder, name))
     return stale
 
@@ -132,3 +153,11 @@ def remove(path: str) -> None:
     else:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def is_block_device(path: str) -> bool:
+    """Whether ``path`` leads to one; not if it leads nowhere, which others say better."""
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:
+        return False

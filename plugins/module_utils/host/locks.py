@@ -62,10 +62,10 @@ def _acquire(path: str, timeout: float, what: str) -> int:
         os.close(fd)
 
 
-def _flock(fd: int, seconds: float) -> None:
+def _flock(fd: int, seconds: float, kind: int = fcntl.LOCK_EX) -> None:
     """flock(2) with an end: the alarm interrupts the call, nothing polls."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
         return
     except BlockingIOError:
         if seconds <= 0:
@@ -77,7 +77,7 @@ def _flock(fd: int, seconds: float) -> None:
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, kind)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -115,15 +115,22 @@ def _busy(what: str, timeout: float, holder: dict[str, t.Any]) -> MaqetError:
     )
 
 
-def is_held(path: str) -> bool:
-    """Whether anybody holds a lock on this file or folder; False if it is not there. Holders are not disturbed."""
+#: How long the kernel may take to close the files of a process that it says has ended, in seconds: mostly none at all.
+LETTING_GO = 2.0
+
+
+def is_held(path: str, seconds: float = 0.0) -> bool:
+    """Whether anybody holds a lock on this file or folder; False if it is not there. Holders are not disturbed.
+
+    If ``seconds`` are given (main thread only) whoever holds it may let it go until then.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        _flock(fd, seconds, fcntl.LOCK_SH)
+    except _TooLong:
         return True
     finally:
         os.close(fd)

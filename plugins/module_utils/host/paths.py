@@ -5,12 +5,18 @@
 ========================================  ==========================================================
 ``STATE/vms/NAME/definition.json``        what the user wants, see ``definition/stored.py``
 ``STATE/vms/NAME/disks/``                 images that we created; the only ones ``purge`` deletes
+``STATE/vms/NAME/seed.iso``               what cloud-init finds in the guest, made of the definition at each start
 ``STATE/vms/NAME/output/``                files that QEMU may write at a caller's wish; QEMU's folder
+``STATE/vms/NAME/nvram/``                 UEFI variables, and which firmware they belong to
+``STATE/vms/NAME/tpm/``                   what the TPM keeps
+``STATE/vms/NAME/helper-KIND.log``        what a helper of QEMU said since the last start, such as that of the TPM
 ``STATE/vms/NAME/serial.log``             first serial port since the last start (``.1``: before that)
 ``STATE/vms/NAME/qemu.log``               what QEMU said on stdout and stderr since the last start
+``STATE/vms/NAME/disks.log``              what was done to images, and how far it is
 ``STATE/vms/NAME/last-start.json``        which QEMU was started last, in which boot of the host
 ``STATE/vms/NAME/last-exit.json``         how the last QEMU of this VM ended
 ``STATE/vms/NAME/runner.env``             what a runner of this VM is started with
+``STATE/vms/NAME/snapshots.json``         what the images cannot say of their snapshots: description, group
 ``STATE/runner/runner-DIGEST.pyz``        the runner, named by its content, never overwritten
 ``STATE/cache/``                          answers that cost time to get: does KVM work?
 ``STATE/venv/``                           Python for the runner, made by the ``hypervisor`` role
@@ -21,6 +27,8 @@
 ``LOG/NAME.runner.log``                   what the runner itself said
 ``RUN/NAME/``                             sockets, ``status.json`` and ``lock`` of a VM that is running; its QEMU's
                                           past events, and ``order.json``, what a task wants of the next runner
+``RUN/NAME/n/DIGEST/s``                    its end of a cable to another VM, in a folder of QEMU's
+``RUN/NAME/seed/``                         the files of a seed while it is made
 ``RUN/@direct-NAME/lock``                 held while a task speaks to the direct monitor
 ``RUN/@launch-NAME/lock``                 held while a runner is started or replaced
 ========================================  ==========================================================
@@ -29,6 +37,8 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import hashlib
 import os
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
@@ -57,8 +67,40 @@ class VmPaths:
         return os.path.join(self.home, "disks")
 
     @property
+    def disks_log(self) -> str:
+        return os.path.join(self.home, "disks.log")
+
+    @property
     def output(self) -> str:
         return os.path.join(self.home, "output")
+
+    @property
+    def nvram(self) -> str:
+        return os.path.join(self.home, "nvram")
+
+    @property
+    def nvram_origin(self) -> str:
+        return os.path.join(self.nvram, "origin.json")
+
+    @property
+    def tpm(self) -> str:
+        return os.path.join(self.home, "tpm")
+
+    def helper_log(self, kind: str) -> str:
+        return os.path.join(self.home, f"helper-{kind}.log")
+
+    @property
+    def helper_logs(self) -> str:
+        """A pattern (glob) for the logs of all helpers, those of former starts too."""
+        return os.path.join(glob.escape(self.home), "helper-*.log*")
+
+    @property
+    def seed(self) -> str:
+        return os.path.join(self.home, "seed.iso")
+
+    @property
+    def seed_work(self) -> str:
+        return os.path.join(self.run, "seed")
 
     @property
     def serial_log(self) -> str:
@@ -81,6 +123,10 @@ class VmPaths:
         return os.path.join(self.home, "runner.env")
 
     @property
+    def snapshots(self) -> str:
+        return os.path.join(self.home, "snapshots.json")
+
+    @property
     def runner_socket(self) -> str:
         return os.path.join(self.run, "runner.sock")
 
@@ -97,8 +143,20 @@ class VmPaths:
         return os.path.join(self.run, "agent.sock")
 
     @property
+    def serial_socket(self) -> str:
+        return os.path.join(self.run, "serial.sock")
+
+    @property
     def vnc_socket(self) -> str:
         return os.path.join(self.run, "vnc", "vnc.sock")
+
+    @property
+    def cables(self) -> str:
+        return os.path.join(self.run, "n")
+
+    def cable(self, peer: str) -> str:
+        """The socket of this VM's QEMU for what ``peer`` sends; no longer than the path of the monitor's."""
+        return os.path.join(self.cables, hashlib.sha256(peer.encode()).hexdigest()[:8], "s")
 
     @property
     def status(self) -> str:

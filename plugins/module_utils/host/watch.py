@@ -36,19 +36,30 @@ class GrowingFile(Closing):
             os.close(self.fd)
             self.fd = -1
 
-    def read(self) -> bytes:
-        """What has been added since the last call; b'' if nothing."""
+    def read(self, most: int = -1) -> bytes:
+        """What has been added since the last call, ``most`` bytes of it or all; b'' if nothing."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 65536)  # forget the notices so far; what they were about is read below
-        return self._file.read()
+        return self._file.read(most)
 
 
 class Folder(Closing):
-    """A folder. ``fd`` is readable when a name in it has come, gone, or come to mean another file."""
+    """A folder. ``fd`` is readable when a name in it has come, gone, or come to mean another file.
 
-    def __init__(self, path: str) -> None:
+    With ``written`` also when somebody has written to a file in it.
+    """
+
+    def __init__(self, path: str, written: bool = False) -> None:
         """Begin to watch; OSError if it is not there."""
-        self.fd = _inotify(path, _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF)
+        changes = _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF
+        self.fd = _inotify(path, changes | _IN_MODIFY if written else changes)
+
+    def read(self) -> bool:
+        """Forget the notices so far; whether there were any."""
+        try:
+            return bool(os.read(self.fd, 65536))
+        except BlockingIOError:
+            return False
 
     def close(self) -> None:
         """Let go of the watch."""

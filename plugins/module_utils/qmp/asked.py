@@ -39,6 +39,9 @@ class Asked:
     explain: bool = False
     policy: t.Optional[t.Mapping[str, t.Any]] = None
     witness: t.Optional[t.Mapping[str, t.Any]] = None
+    #: What the VM's definition gives QEMU of the host, for a runner alone: ``files`` (path, whether to write),
+    #: addresses to ``listen`` on, network ``devices``.
+    grants: t.Optional[t.Mapping[str, t.Any]] = None
 
     @property
     def sends(self) -> bool:
@@ -78,6 +81,7 @@ def through_runner(path: str, name: str, asked: Asked) -> Answer:
             explain=asked.explain,
             policy=asked.policy,
             witness=asked.witness,
+            grants=asked.grants,
         )
         if asked.wait_for_event and asked.sends:
             try:

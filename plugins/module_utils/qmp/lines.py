@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -66,6 +67,14 @@ class LineSocket(Closing):
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+
+    def fileno(self) -> int:
+        """The descriptor, which is readable when more has come; what is in our buffer it does not know."""
+        return self._socket.fileno()
+
+    def arrived(self) -> bool:
+        """Whether :meth:`receive` has something to return, or an end to report, without having to wait for it."""
+        return b"\n" in self._buffer or bool(select.select([self._socket], [], [], 0)[0])
 
     @property
     def peer(self) -> int:

@@ -22,8 +22,11 @@ Operations: ``status``; ``subscribe`` (``names`` or null for all, ``since`` a se
 ``witness``: ``{"seq", "hash"}`` of a record that the log must still hold).
 ``guest``, the same for the guest's agent, with ``explain`` (the
 verdicts, nothing is sent), ``max_reply`` (bytes of one reply), ``wait_agent`` (until the agent has opened
-its port) and ``wait_exit`` (the one command is ``guest-exec``, and ``guest-exec-status`` follows until the
-program has ended: two decisions, two responses).
+its port), ``wait_exit`` (the one command is ``guest-exec``, and ``guest-exec-status`` follows until the
+program has ended: two decisions, two responses) and ``wait_address`` (the one command is
+``guest-network-get-interfaces``, which is put until there is an address of ``family`` on one of ``macs``).
+``frozen``, as ``qmp``, and the guest's agent freezes its file systems before and thaws them after (``frozen``: how
+many; in an error ``thawed`` is false if that has failed). Runners of before this operation refuse it.
 """
 
 from __future__ import annotations

@@ -66,24 +66,51 @@ class RunnerClient(Closing):
         """Hang up."""
         self._lines.close()
 
+    def allow(self, seconds: float) -> None:
+        """The rest of the conversation must end within ``seconds`` from now."""
+        self._deadline = self._lines.deadline = Deadline(seconds)
+
     def request(self, op: str, **fields: t.Any) -> dict[str, t.Any]:
         """One operation and its result; MaqetError as the runner reports it. Events on the way are kept."""
-        self._id += 1
         try:
-            self._lines.send({"id": self._id, "op": op, **fields})
-            self._asking = True
+            self.begin(op, **fields)
             while True:
-                message = self._next()
-                if "event" in message:
-                    self.events.append(message["event"])
-                elif message.get("id") == self._id:
-                    return self._result(message)
-        except Closed:  # in sending: the end of the line, without which it is none, did not arrive
-            raise self._unreachable("it hung up") from None
+                result = self._answer(self._next())
+                if result is not None:
+                    return result
         except socket.timeout:
             raise self._too_late(op) from None
         finally:
             self._asking = False
+
+    def begin(self, op: str, **fields: t.Any) -> None:
+        """Ask for one operation, whose result :meth:`arrived` will tell; see ``fileno``."""
+        self._id += 1
+        try:
+            self._lines.send({"id": self._id, "op": op, **fields})
+        except Closed:  # the end of the line, without which it is none, did not arrive
+            raise self._unreachable("it hung up") from None
+        self._asking = True
+
+    def arrived(self) -> t.Optional[dict[str, t.Any]]:
+        """The result of :meth:`begin` if it has come, else None. ``events`` has all that has come."""
+        while self._lines.arrived():
+            result = self._answer(self._next())
+            if result is not None:
+                return result
+        return None
+
+    def fileno(self) -> int:
+        """Readable when something has come for :meth:`arrived`."""
+        return self._lines.fileno()
+
+    def _answer(self, message: dict[str, t.Any]) -> t.Optional[dict[str, t.Any]]:
+        if "event" in message:
+            self.events.append(message["event"])
+        elif message.get("id") == self._id:
+            self._asking = False
+            return self._result(message)
+        return None
 
     def subscribe(self, names: t.Optional[list[str]] = None, since: t.Optional[int] = None) -> None:
         """Have events sent from now on (or from event number ``since`` on); see ``events``, ``next_event``."""

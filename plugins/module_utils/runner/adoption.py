@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
@@ -16,8 +15,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPat
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.errand import OPAQUE
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Crew
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.libraries import QMPError
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session, now
 
 # How long a QEMU may take to greet us, in seconds. One that is stopped or hangs is left as it is.
 _GREETING = 20.0
@@ -36,7 +36,7 @@ def find(definition: Definition, paths: VmPaths, status: t.Mapping[str, t.Any]) 
     found = None if noted is None else emulators.look_at(noted, paths)
     found = found or emulators.of_vm(paths, definition.uuid)
     if found is None or found.uuid != definition.uuid:
-        if found is not None or locks.is_held(paths.qemu_log):
+        if found is not None or locks.is_held(paths.qemu_log, locks.LETTING_GO):
             raise emulators.unidentified(paths, f"{paths.qemu_log} is locked, and no process is it beyond doubt")
         return None
     pidfd = found.process.open()
@@ -48,7 +48,7 @@ def find(definition: Definition, paths: VmPaths, status: t.Mapping[str, t.Any]) 
         "accel": known.get("accel") or processes.argument(found.words, "-accel"),
         "uid": known.get("uid", _uid(found.process)),
     }
-    return Emulator(found.process, pidfd, facts, paths.qemu_log)
+    return Emulator(found.process, pidfd, facts, paths.qemu_log, Crew.adopt(paths, known.get("helpers")))
 
 
 async def connect(session: Session, definition: Definition, paths: VmPaths) -> None:
@@ -65,7 +65,7 @@ async def connect(session: Session, definition: Definition, paths: VmPaths) -> N
     if about.get("UUID") != definition.uuid:
         raise emulators.unidentified(paths, f"what answers at its monitor has the uuid {about.get('UUID')}")
     await _forget_files(session)
-    session.take({"event": EVENT, "data": {"run_state": await session.run_state()}, "timestamp": _now()})
+    session.take({"event": EVENT, "data": {"run_state": await session.run_state()}, "timestamp": now()})
 
 
 async def _forget_files(session: Session) -> None:
@@ -84,8 +84,3 @@ def _uid(process: processes.Process) -> t.Optional[int]:
         return os.stat(f"/proc/{process.pid}").st_uid
     except OSError:
         return None
-
-
-def _now() -> dict[str, int]:
-    seconds, micro = divmod(time.time_ns() // 1000, 1_000_000)  # as QEMU has it
-    return {"seconds": seconds, "microseconds": micro}

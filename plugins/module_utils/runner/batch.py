@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.paths import Place
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Grants
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
 
 # A client that says nothing of time gets this many seconds for all its commands.
@@ -54,7 +57,27 @@ def requests(message: t.Mapping[str, t.Any], channel: str = "qmp") -> list[Reque
 def asker_of(message: t.Mapping[str, t.Any], caller: Caller) -> Asker:
     """Who asks, why, and what the request itself takes away; ``invalid_option`` if that is no policy."""
     policy = message.get("policy")
-    return Asker(caller, str(message.get("reason") or ""), () if policy is None else (tighten("task", policy),))
+    tighter = () if policy is None else (tighten("task", policy),)
+    return Asker(caller, str(message.get("reason") or ""), tighter, _grants(message.get("grants"), caller))
+
+
+def _grants(value: t.Any, caller: Caller) -> Grants:
+    """What the VM's definition names of the host, said by somebody who could write that definition: our own user."""
+    if value is None:
+        return Grants()
+    if caller.uid != os.geteuid():
+        raise MaqetError("'grants' is for whoever may define this VM, its runner's own user.", "policy_denied")
+    try:
+        places = tuple(Place(_text(path), "write" if write else "read") for path, write in value["files"])
+        return Grants(places, *(tuple(map(_text, value[key])) for key in ("listen", "devices")))
+    except (KeyError, TypeError, ValueError):
+        raise MaqetError("'grants' has 'files', of pairs, 'listen' and 'devices'.", "invalid_request") from None
+
+
+def _text(value: t.Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def seconds(message: t.Mapping[str, t.Any]) -> float:

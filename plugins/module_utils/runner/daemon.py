@@ -47,8 +47,8 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     signal.signal(signal.SIGTERM, wishes.leave_early)
     signal.signal(signal.SIGPWR, wishes.leave_early)
     try:
-        with _only_runner(where, paths):
-            return _run(where, paths, wishes, options.ready_fd)
+        _become_the_only_runner(where, paths)
+        return _run(where, paths, wishes, options.ready_fd)
     except (MaqetError, OSError) as error:
         log.error("%s", error)  # there is a runner, and the status is its own; or there can be no status
         return 1
@@ -104,22 +104,21 @@ def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@contextlib.contextmanager
-def _only_runner(where: Layout, paths: VmPaths) -> t.Iterator[None]:
-    """A lock on the VM's own folder, which is never replaced while the VM exists; and the folders that a run needs."""
+def _become_the_only_runner(where: Layout, paths: VmPaths) -> None:
+    """A lock on the VM's own folder, which is never replaced while the VM exists; and the folders that a run needs.
+
+    The lock is closed by the kernel, with this process: whoever sees it free does not have to look for us.
+    """
     try:
         fd = os.open(paths.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise MaqetError(f"There is no VM {paths.name}.", "vm_not_found") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for folder in (paths.run, paths.log, paths.output):
-            files.make_folder(folder)
-        if where.scope == "system":  # others may come as far as our socket, and are asked there who they are
-            for folder in (where.run, paths.run):
-                files.make_passable(folder)
-        yield
     except BlockingIOError:
         raise MaqetError(f"VM {paths.name} already has a runner.", "runner_failed") from None
-    finally:
-        os.close(fd)
+    for folder in (paths.run, paths.log, paths.output):
+        files.make_folder(folder)
+    if where.scope == "system":  # others may come as far as our socket, and are asked there who they are
+        for folder in (where.run, paths.run):
+            files.make_passable(folder)

@@ -28,14 +28,18 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import DEAD
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import EVENT as HELPER_EXITED
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Helper
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session, now
 
 log = logging.getLogger("maqet.desk")
 
 # How long QEMU may take for a command of our own, in seconds.
 _OWN = 10.0
+# A helper ends a moment before its QEMU, whose sockets close first.
+_MOMENT = 2.0
 
 
 @dataclasses.dataclass
@@ -48,15 +52,47 @@ class Desk:
     service: Service
     server: Server
     facts: t.Mapping[str, t.Any]
+    _telling: set[asyncio.Future[None]] = dataclasses.field(default_factory=set)
 
     async def close(self, leaving: bool = False) -> None:
         """Answer what is open, and hang up on both sides. With ``leaving`` clients are told that QEMU goes on."""
+        for task in self._telling:
+            task.cancel()
         await self.server.close(leaving)
         await self.session.close()
 
-    async def send(self, command: str, reason: str) -> bool:
-        """A command of the runner's own, guarded and recorded like any other; whether QEMU has taken it."""
-        request = {"commands": [{"execute": command}], "reason": reason, "timeout": _OWN}
+    def helper_gone(self, ended: asyncio.Event) -> t.Callable[[Helper], None]:
+        """What to do when a helper is gone: tell of it, unless it went because QEMU has ``ended``."""
+
+        async def tell(helper: Helper) -> None:
+            if await soon(ended, _MOMENT) or self._told(helper):
+                return
+            status = await asyncio.to_thread(helper.status)
+            log.error(
+                "the helper %s, pid %d, has ended before QEMU, status %s", helper.kind, helper.process.pid, status
+            )
+            data = {"helper": helper.kind, "pid": helper.process.pid, "status": status}
+            self.session.take({"event": HELPER_EXITED, "data": data, "timestamp": now()})
+
+        def begin(helper: Helper) -> None:
+            task = asyncio.ensure_future(tell(helper))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+        return begin
+
+    def _told(self, helper: Helper) -> bool:
+        """Whether the runner before us has said so already."""
+        events = (event for event in self.session.events(0) if event.get("event") == HELPER_EXITED)
+        return any(event.get("data", {}).get("pid") == helper.process.pid for event in events)
+
+    async def send(self, command: str, reason: str, arguments: t.Optional[t.Mapping[str, t.Any]] = None) -> bool:
+        """A command of the runner's own, guarded and recorded like any other; whether QEMU has taken it.
+
+        The definition's word is the consent that it may need.
+        """
+        sent = {"execute": command, "arguments": dict(arguments or {})}
+        request = {"commands": [sent], "reason": reason, "timeout": _OWN, "allow_dangerous": True}
         try:
             await self.service.qmp(request, myself({"module": "runner"}))
         except MaqetError as error:
@@ -94,7 +130,9 @@ async def open_desk(
 ) -> Desk:
     """Everything around a QEMU that has been greeted; its socket is open when this returns."""
     schema = await _schema(session, where, qemu.program)
-    service, server = await asyncio.to_thread(_server, definition, where, schema, session, facts)
+    # Not made in the thread: Python 3.9 gives a lock to the loop that runs where the lock is made.
+    agent = Agent(where.vm(definition.name).agent_socket, session) if definition.intent.get("agent") else None
+    service, server = await asyncio.to_thread(_server, definition, where, schema, session, facts, agent)
     await server.listen(where.vm(definition.name).runner_socket)
     return Desk(definition, qemu, session, service, server, facts)
 
@@ -112,7 +150,12 @@ async def _schema(session: Session, where: Layout, program: str) -> Schema:
 
 
 def _server(
-    definition: Definition, where: Layout, schema: Schema, session: Session, facts: t.Mapping[str, t.Any]
+    definition: Definition,
+    where: Layout,
+    schema: Schema,
+    session: Session,
+    facts: t.Mapping[str, t.Any],
+    agent: t.Optional[Agent],
 ) -> tuple[Service, Server]:
     """Guard, audit and socket."""
     qemu, paths = facts["qemu"], where.vm(definition.name)
@@ -126,10 +169,9 @@ def _server(
         identity, scope, AuditLog(paths.audit_log), "ipc", policy, lambda: tuple(filter(None, (own.current(),)))
     )
     gate.key = host_key(paths.audit_key)
-    _take_over(gate)
+    _take_over(gate, definition.intent.get("extra_args", ()))
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     mode = 0o666 if where.scope == "system" else 0o600  # the kernel says who connects, the policy what they may
-    agent = Agent(paths.agent_socket, session) if definition.intent.get("agent") else None
     service = Service(session, gate, facts, agent)
     return service, Server(service, session, hello, Entry(policy, gate.turn_away), mode)
 
@@ -142,10 +184,13 @@ def _new_policy(policy: Policy) -> None:
             log.warning("%s", words)
 
 
-def _take_over(gate: Gate) -> None:
-    """Say in the log what became of commands whose runner was killed, and that there is a runner again."""
+def _take_over(gate: Gate, words: t.Sequence[str]) -> None:
+    """Say in the log what became of commands whose runner was killed, and that there is a runner again.
+
+    For a QEMU with ``words`` of its user's own, these are named.
+    """
     try:
-        for record in orphans.start(gate.log, gate.identity)[:-1]:
+        for record in orphans.start(gate.log, gate.identity, words)[:-1]:
             log.warning("%s (record %d): its outcome is not known", record["op"], record["intent"]["seq"])
     except MaqetError as error:  # commands are refused as long as that is so, but the guest may run
         log.error("%s", error)

@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import socket
-import stat
 import subprocess
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import seed
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import Place, command_line
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_firmware import SHARED
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, locks, processes, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, iso, locks, processes, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.runner import premises
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import hardware, networks, nvram, premises, tpm
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Crew
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.spawn import locked_log, spawn
 
 
 class Emulator:
@@ -36,11 +38,16 @@ class Emulator:
     QEMU :meth:`exit_status` knows what the kernel is willing to say.
     """
 
-    def __init__(self, process: processes.Process, pidfd: int, facts: t.Mapping[str, t.Any], qemu_log: str) -> None:
-        """``facts``: binary, accel, uid. ``pidfd`` is ours from now on."""
+    def __init__(
+        self, process: processes.Process, pidfd: int, facts: t.Mapping[str, t.Any], qemu_log: str, crew: Crew
+    ) -> None:
+        """``facts``: binary, accel, uid. ``pidfd`` is ours from now on, and so is the ``crew``."""
         self.process = process
         self.pidfd = pidfd
         self.facts = {"pid": process.pid, "start": process.start, **facts}
+        if crew.facts:
+            self.facts["helpers"] = crew.facts
+        self.crew = crew
         self.popen: t.Optional[subprocess.Popen[bytes]] = None
         self._log = qemu_log
 
@@ -61,28 +68,30 @@ class Emulator:
         return files.tail(self._log, 5)
 
     def close(self) -> None:
-        """Let go of a QEMU that has ended."""
+        """Let go of a QEMU that has ended, and see its helpers gone."""
+        self.crew.end()
         os.close(self.pidfd)
 
 
-def _of(popen: subprocess.Popen[bytes], facts: t.Mapping[str, t.Any], paths: VmPaths) -> Emulator:
+def _of(popen: subprocess.Popen[bytes], facts: t.Mapping[str, t.Any], paths: VmPaths, crew: Crew) -> Emulator:
     """The QEMU that we have just started; what it said if it is gone already."""
     pidfd = os.pidfd_open(popen.pid)
     process = processes.of_pid(popen.pid)
     if process is None:
         os.close(pidfd)
-        raise failure(popen.wait(), paths)
-    found = Emulator(process, pidfd, facts, paths.qemu_log)
+        raise failure(popen.wait(), paths, crew)
+    found = Emulator(process, pidfd, facts, paths.qemu_log, crew)
     found.popen = popen
     return found
 
 
-def failure(status: t.Optional[int], paths: VmPaths) -> MaqetError:
-    """Why QEMU did not come up, in its own last words."""
-    words = files.tail(paths.qemu_log)
+def failure(status: t.Optional[int], paths: VmPaths, crew: Crew) -> MaqetError:
+    """Why QEMU did not come up, in its own last words and those of helpers that have failed; these are ended."""
+    words = " ".join(filter(None, (files.tail(paths.qemu_log), crew.last_words())))
+    crew.end(0.0)
     how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
     return MaqetError(
-        f"QEMU {how} before it was ready. Its last words: {words or '(none)'} Check the options that they name.",
+        f"QEMU {how} before it was ready. Its last words: {words or '(none)'}. Check the options that they name.",
         "qemu_failed",
         qemu_status=status,
         qemu_log=words,
@@ -96,7 +105,7 @@ def start(definition: Definition, where: Layout) -> Emulator:
     says so, whatever became of the files that say which process it is.
     """
     paths = where.vm(definition.name)
-    if locks.is_held(paths.qemu_log):
+    if locks.is_held(paths.qemu_log, locks.LETTING_GO):
         raise MaqetError(f"A QEMU of VM {definition.name} still lives.", "runner_failed")
     wanted = effective(definition.intent, os.uname().machine)
     binary = qemu.find_binary(wanted["arch"])
@@ -111,6 +120,10 @@ def start(definition: Definition, where: Layout) -> Emulator:
         direct = stack.enter_context(_listen(paths.direct_socket))
         opened = Opened(stack)
         agent = stack.enter_context(_listen(paths.agent_socket)) if wanted["agent"] else None
+        serial = stack.enter_context(_listen(paths.serial_socket)) if wanted["serial"] == "socket" else None
+        rights = {} if uid is None else _rights(uid, accelerator, paths.output)
+        crew = stack.enter_context(Crew(paths, rights))
+        tpm_fd = tpm.start(wanted["tpm"], paths, crew, opened, uid)
         place = Place(
             name=definition.name,
             uuid=definition.uuid,
@@ -126,16 +139,21 @@ def start(definition: Definition, where: Layout) -> Emulator:
             renamed={} if uid is None else _renamed(wanted, opened),
             sets=opened.sets,
             agent_fd=agent.fileno() if agent else None,
+            serial_fd=serial.fileno() if serial else None,
+            vnc_password=_vnc_password(wanted, opened),
+            host_nodes=hardware.usb_nodes(wanted["host_devices"], opened),
+            ends=networks.ends(wanted["networks"], definition, where, opened, uid, accelerator),
+            flash=nvram.flash(wanted, paths, opened, uid),
+            tpm_fd=tpm_fd,
+            seed=_seed(wanted["cloud_init"], definition, paths, opened, uid),
         )
-        log_fd = os.open(paths.qemu_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        stack.callback(os.close, log_fd)
-        fcntl.flock(log_fd, fcntl.LOCK_EX)
-        sockets = (listening.fileno() for listening in (monitor, direct, agent) if listening)
+        log_fd = locked_log(paths.qemu_log, stack)
+        sockets = (listening.fileno() for listening in (monitor, direct, agent, serial) if listening)
         passed = (*sockets, *opened.inherited)
-        rights = {} if uid is None else _rights(uid, accelerator, paths.output)
-        popen = _spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
+        with hardware.given(wanted, uid):
+            popen = spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
     facts = {"binary": binary, "accel": accelerator, "uid": os.geteuid() if uid is None else uid}
-    return _of(popen, facts, paths)
+    return _of(popen, facts, paths, crew)
 
 
 def _sources(
@@ -148,9 +166,11 @@ def _sources(
     """How QEMU is to open each disk: by path what its user may open, through the runner what is somebody else's."""
     sources = {}
     for disk in disks:
+        if disk["name"] not in definition.files:  # a drive without a medium
+            continue
         name, file = disk["name"], definition.files[disk["name"]]
         if uid is None or premises.is_own(file, paths):
-            source = Source(file.path, file.driver, _is_device(file.path))
+            source = Source(file.path, file.driver, files.is_block_device(file.path))
         else:
             source = opened.disk(name, file.path, file.driver, disk["readonly"])
         if uid is not None:
@@ -160,15 +180,28 @@ def _sources(
     return sources
 
 
-def _is_device(path: str) -> bool:
-    try:
-        return stat.S_ISBLK(os.stat(path).st_mode)
-    except OSError:  # QEMU says better what is wrong with it
-        return False
+def _seed(
+    wanted: t.Mapping[str, t.Any], definition: Definition, paths: VmPaths, opened: Opened, uid: t.Optional[int]
+) -> t.Optional[Source]:
+    """The seed as the definition wants it now: it is made when QEMU starts, so that it never is an old one."""
+    if not wanted:
+        files.remove(paths.seed)
+        return None
+    contents = seed.contents(wanted, definition.name, definition.uuid)
+    iso.make(paths.seed, "cidata", seed.label(contents), contents, paths.seed_work)
+    return Source(paths.seed, "raw") if uid is None else opened.seed(paths.seed)
 
 
 def _renamed(wanted: t.Mapping[str, t.Any], opened: Opened) -> dict[str, str]:
-    return {key: opened.readable(key, wanted[key]) for key in ("kernel", "initrd") if wanted[key]}
+    renamed = {key: opened.readable(key, wanted[key]) for key in ("kernel", "initrd") if wanted[key]}
+    shares = {SHARED.format(share["tag"]): share["path"] for share in wanted["shares"]}
+    return {**renamed, **{key: opened.folder(key, path) for key, path in shares.items()}}
+
+
+def _vnc_password(wanted: t.Mapping[str, t.Any], opened: Opened) -> t.Optional[str]:
+    if wanted["display"] != "vnc" or "password" not in wanted["vnc"]:
+        return None
+    return opened.secret("vnc", wanted["vnc"]["password"])
 
 
 def _rights(uid: int, accelerator: str, folder: str) -> dict[str, t.Any]:
@@ -176,25 +209,6 @@ def _rights(uid: int, accelerator: str, folder: str) -> dict[str, t.Any]:
     groups = (accel.kvm_groups() or []) if accelerator == "kvm" else []
     environment = {key: value for key, value in plain_environment().items() if key in ("PATH", "LANG")}
     return {"user": uid, "group": uid, "extra_groups": groups, "env": {**environment, "HOME": folder}}
-
-
-def _spawn(
-    argv: t.Sequence[str], log_fd: int, passed: tuple[int, ...], folder: str, rights: dict[str, t.Any]
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(  # pylint: disable=ansible-bad-function  # the runner is no module
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log_fd,
-            stderr=log_fd,
-            pass_fds=passed,
-            cwd=folder,
-            start_new_session=True,
-            **{"env": plain_environment(), **rights},
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        whom = f" as uid {rights['user']}" if "user" in rights else ""
-        raise MaqetError(f"{argv[0]} could not be started{whom}: {error}.", "qemu_failed") from None
 
 
 def _listen(path: str) -> socket.socket:

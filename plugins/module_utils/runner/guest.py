@@ -14,6 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate, Outcome
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp import addresses
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import MAX_LINE
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import reply
@@ -24,18 +25,24 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import S
 # The agent has no event for the end of a program, so it has to be asked again and again: soon at first, in seconds,
 # since most programs are short, then by and by less often.
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.02, 1.0, 1.5
+# Nor has it one for a new address, which somebody waits for to go on at once.
+_ADDRESS_PAUSE = 0.1
 # Of all answers to one request, as they travel to the client, with room for the rest of its line.
 _MAX_ANSWERS = MAX_LINE - 8 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class _Order:
-    """What holds for all commands of one request. ``end``: time.monotonic() when its time is up."""
+    """What holds for all commands of one request. ``end``: time.monotonic() when its time is up.
+
+    ``address``: whether the one command is asked until there is an address, of which family and on which cards.
+    """
 
     asker: Asker
     end: float
     max_reply: int
     wait: bool
+    address: t.Optional[tuple[str, frozenset[str]]] = None
 
 
 class GuestDesk:
@@ -55,6 +62,7 @@ class GuestDesk:
             time.monotonic() + seconds(message),
             _max_reply(message),
             message.get("wait_agent") is True,
+            _address(message, asked),
         )
         judged = [*asked, _status_of(_started(asked), 0)] if follows else asked
         if message.get("explain") is True:
@@ -79,7 +87,7 @@ class GuestDesk:
         ticket = await asyncio.to_thread(self._gate.ask, request, order.asker)
         outcome = Outcome("success")
         try:
-            ask = self._until_exit if until_exit else self._send
+            ask = self._until_exit if until_exit else self._until_address if order.address else self._send
             batch.responses.append(await ask(ticket.command, ticket.arguments, order))
             if len(json.dumps(batch.responses)) > _MAX_ANSWERS:
                 batch.responses.pop()
@@ -122,6 +130,48 @@ class GuestDesk:
                 )
             await asyncio.sleep(pause)
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+
+    async def _until_address(self, command: str, arguments: t.Mapping[str, t.Any], order: _Order) -> t.Any:
+        """One question, put until the answer has an address that others can use."""
+        pause = _FIRST_PAUSE
+        family, macs = order.address or ("any", frozenset())
+        told: t.Optional[list[Answer]] = None
+        while True:
+            try:
+                answer = await self._send(command, arguments, order)
+            except MaqetError as error:
+                if error.error_code != "guest_timeout" or told is None:
+                    raise
+                raise _no_address(told) from None
+            told = addresses.of_agent(answer)
+            if addresses.usable(told, family, macs):
+                return answer
+            if order.end - time.monotonic() <= pause:
+                raise _no_address(told)
+            await asyncio.sleep(pause)
+            pause = min(pause * _GROWTH, _ADDRESS_PAUSE)
+
+
+def _no_address(told: list[Answer]) -> MaqetError:
+    return MaqetError(
+        f"The guest has got no address in time; the last that its agent named: {addresses.in_words(told)}.",
+        "guest_timeout",
+        addresses=told,
+    )
+
+
+def _address(message: t.Mapping[str, t.Any], asked: list[Request]) -> t.Optional[tuple[str, frozenset[str]]]:
+    wanted = message.get("wait_address")
+    if wanted is None:
+        return None
+    if len(asked) != 1 or asked[0].command != "guest-network-get-interfaces":
+        problem = "'wait_address' goes with one command, guest-network-get-interfaces."
+        raise MaqetError(problem, "invalid_request")
+    family, macs = (wanted.get("family"), wanted.get("macs")) if isinstance(wanted, dict) else (None, None)
+    if family not in addresses.FAMILIES or not isinstance(macs, list) or not all(map(addresses.hardware, macs)):
+        problem = "'wait_address' has a 'family' (any, ipv4 or ipv6) and 'macs', a list of MAC addresses."
+        raise MaqetError(problem, "invalid_request")
+    return family, frozenset(macs)
 
 
 def _started(asked: list[Request]) -> Request:

@@ -13,6 +13,7 @@ import sys
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.sizes import MIB
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
@@ -21,7 +22,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp import ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import Ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import EventFile
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
-from ansible_collections.maqet.qemu.plugins.module_utils.runner import adoption, emulator, remains, restarts
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import adoption, cables, emulator, remains, restarts
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import Desk, open_desk, soon
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report, watchdog_seconds
@@ -148,14 +149,19 @@ class Keeper:
         try:
             self._report.starting({**facts, "qemu": qemu.facts})
             await self._greet(session, qemu)
+            cables.share(self._paths)
             remains.begun(self._paths, qemu.facts)
             desk = await self._open(definition, qemu, session)
         except BaseException:
             qemu.process.kill()  # nobody has been told of it, and its guest has not run
+            qemu.crew.end()
             await session.close()
             raise
         self.lives = True
         log.info("VM %s runs as QEMU %s, pid %d", definition.name, session.version, qemu.process.pid)
+        target = definition.intent.get("balloon_target")
+        if target:
+            await desk.send("balloon", "balloon_target of the definition", {"value": target * MIB})
         if resume:
             await desk.send("cont", resume)
         return desk
@@ -187,14 +193,14 @@ class Keeper:
             # The connection breaks a moment before the process is gone; a QEMU that talks nonsense must be ended.
             if not await soon(ended, 5):
                 raise MaqetError(f"QEMU's monitor did not come up: {error}", "qemu_failed")
-        raise emulator.failure(qemu.exit_status(), self._paths)
+        raise emulator.failure(qemu.exit_status(), self._paths, qemu.crew)
 
     # --- while it lives ---
 
     async def _attend(self, desk: Desk) -> str:
         """Wait for what ends our care: ``ended`` (QEMU has), ``left`` (we were asked to) or ``lost`` (its monitor)."""
         told = t.cast(asyncio.Event, self._wishes.told)
-        with watched(desk.emulator) as ended:
+        with watched(desk.emulator) as ended, desk.emulator.crew.watched(desk.helper_gone(ended)):
             await first(ended.wait(), told.wait(), desk.session.broken())
             if self._wishes.power_off and not ended.is_set():
                 await self._power_off(desk, ended)

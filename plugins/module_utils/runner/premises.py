@@ -35,7 +35,7 @@ def prepare(where: Layout, definition: Definition) -> t.Optional[int]:
     own = [os.path.basename(file.path) for file in definition.files.values() if is_own(file, paths)]
     home = os.open(paths.home, _FOLDER)
     try:
-        _give(home, 0, uid, 0o710)
+        give(home, 0, uid, 0o710)
         for name, content in (("output", []), ("disks", own)):
             _folder(home, name, content, uid, paths)
     finally:
@@ -46,6 +46,30 @@ def prepare(where: Layout, definition: Definition) -> t.Optional[int]:
 def is_own(file: DiskFile, paths: VmPaths) -> bool:
     """Whether an image is one that we made, in the place where QEMU's user may open it."""
     return file.owned and os.path.dirname(file.path) == paths.disks
+
+
+def variables(paths: VmPaths, name: str, uid: int) -> None:
+    """The file ``name`` of UEFI variables. Its folder stays root's, so that nobody can put another file there."""
+    folder = os.open(paths.nvram, _FOLDER)
+    try:
+        give(folder, 0, uid, 0o710)
+        _image(folder, name, uid, os.path.join(paths.nvram, name))
+    finally:
+        os.close(folder)
+
+
+def own_folder(paths: VmPaths, path: str, uid: t.Optional[int]) -> None:
+    """A folder in the VM's home that is all QEMU's, with the files in it: they may be those of a VM of the same name.
+
+    It was removed without ``purge``, and had another number.
+    """
+    files.make_folder(path)
+    if uid is not None:
+        home = os.open(paths.home, _FOLDER)
+        try:
+            _folder(home, os.path.basename(path), os.listdir(path), uid, paths)
+        finally:
+            os.close(home)
 
 
 def display(paths: VmPaths, uid: t.Optional[int]) -> None:
@@ -74,7 +98,7 @@ def _folder(home: int, name: str, content: t.Iterable[str], uid: int, paths: VmP
     except OSError as error:
         raise _unsafe(os.path.join(paths.home, name), f"cannot be opened as a folder: {error.strerror}") from None
     try:
-        _give(folder, uid, uid, 0o700)
+        give(folder, uid, uid, 0o700)
         for entry in content:
             _image(folder, entry, uid, os.path.join(paths.home, name, entry))
     finally:
@@ -92,12 +116,12 @@ def _image(folder: int, name: str, uid: int, path: str) -> None:
             raise _unsafe(path, "is a link, or a file that has other names too")
         if status.st_uid not in (0, uid) and not identity.is_vms(status.st_uid):
             raise _unsafe(path, f"belongs to uid {status.st_uid}")
-        _give(fd, uid, uid, 0o600)
+        give(fd, uid, uid, 0o600)
     finally:
         os.close(fd)
 
 
-def _give(fd: int, uid: int, gid: int, mode: int) -> None:
+def give(fd: int, uid: int, gid: int, mode: int) -> None:
     """Owner and mode of what is open; O_PATH needs the way through /proc (open(2)). The owner first: it clears bits."""
     path = f"/proc/self/fd/{fd}"
     status = os.fstat(fd)

@@ -10,7 +10,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, links, locks, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp import exits
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import Ending
@@ -60,6 +60,9 @@ def sweep(paths: VmPaths) -> None:
 
 
 def _close(paths: VmPaths) -> None:
-    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.agent_socket):
+    ports = (paths.agent_socket, paths.serial_socket)
+    for path in (paths.runner_socket, paths.monitor_socket, paths.direct_socket, *ports):
         files.remove(path)
-    files.remove(os.path.dirname(paths.vnc_socket))
+    for folder in (os.path.dirname(paths.vnc_socket), paths.cables):
+        files.remove(folder)
+    links.forget(paths.name)

@@ -208,6 +208,8 @@ class _Conversation:
             return await self._service.qmp(message, self._caller(message))
         if op == "guest":
             return await self._service.guest(message, self._caller(message))
+        if op == "frozen":
+            return await self._service.frozen(message, self._caller(message))
         if op == "status":
             await self._house.door.demand_role(self._visitor)
             return await self._service.status()

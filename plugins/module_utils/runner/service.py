@@ -13,6 +13,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Cal
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate, Outcome
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import frozen
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.batch import Answer, Batch, asker_of, requests, seconds
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.guest import GuestDesk
@@ -60,6 +61,10 @@ class Service:
             except MaqetError as error:
                 raise batch.fail(error, self._session.events(since)) from None
         return {**vars(batch), "events": self._session.events(since)}
+
+    async def frozen(self, message: t.Mapping[str, t.Any], caller: Caller) -> Answer:
+        """The same while the guest's file systems are frozen."""
+        return await frozen.serve(self.guest, self.qmp, message, caller)
 
     async def _one(self, request: Request, asker: Asker, end: float, batch: Batch) -> None:
         ticket = await asyncio.to_thread(self._gate.ask, request, asker)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
+import time
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
@@ -168,6 +169,12 @@ class Session:
                 log.error("QEMU sent an event without a name or data: it is dropped")
                 continue
             self.take(message)
+
+
+def now() -> dict[str, int]:
+    """The time as events have it."""
+    seconds, micro = divmod(time.time_ns() // 1000, 1_000_000)
+    return {"seconds": seconds, "microseconds": micro}
 
 
 def _not_qmp(command: str) -> MaqetError:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import typing as t
 
@@ -17,6 +18,11 @@ def images(paths: VmPaths, definition: t.Optional[Definition]) -> list[str]:
     """The images in the VM's own folder, also of disks that it no longer has; not a file that is only used."""
     used = {file.path for file in definition.files.values() if not file.owned} if definition else set()
     return [path for path in (os.path.join(paths.disks, name) for name in _names(paths.disks)) if path not in used]
+
+
+def state(paths: VmPaths) -> list[str]:
+    """What the guest keeps beside its disks."""
+    return [path for path in (paths.nvram, paths.tpm) if os.path.lexists(path)]
 
 
 def remains(paths: VmPaths, purge: bool) -> bool:
@@ -40,8 +46,9 @@ def forget(paths: VmPaths, purge: bool) -> None:
 def _notes(paths: VmPaths) -> list[str]:
     """Ours alone: nobody misses them when the VM is gone."""
     logs = (paths.serial_log, paths.qemu_log, paths.runner_log)
-    notes = (paths.last_exit, paths.last_start, paths.runner_env)
-    return [name for path in (*logs, *notes) for name in (path, f"{path}.1")]
+    notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log, paths.snapshots, paths.seed)
+    ours = [name for path in (*logs, *notes) for name in (path, f"{path}.1")]
+    return [*ours, *sorted(glob.glob(paths.helper_logs))]
 
 
 def _folders(paths: VmPaths) -> tuple[str, ...]:

@@ -30,10 +30,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
     Asked,
     Target,
     through_monitor,
-    through_runner,
 )
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.reach import reach
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system, out_of_reach, refuse_direct
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.reach import send
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system, refuse_direct
 
 # Commands of these classes change nothing, so neither does a task that sends no others.
 _HARMLESS = ("read", "introspect")
@@ -177,30 +176,11 @@ def _send(plan: Plan) -> Answer:
     if plan.socket is not None:
         return _direct(_stranger(where, plan.socket), where, plan)
     paths = where.vm(check_vm_name(plan.vm))
-    others = of_system(where, paths.name)
-    if others is not None:
-        return _to_system(others, plan)
     if plan.direct:
+        if of_system(where, paths.name) is not None:
+            raise refuse_direct(paths.name)
         return _direct(_ours(where, paths, plan), where, plan)
-    return reach(
-        where,
-        paths.name,
-        plan.asked.seconds,
-        lambda: through_runner(paths.runner_socket, paths.name, plan.asked),
-        looking=not plan.asked.sends,
-    )
-
-
-def _to_system(paths: VmPaths, plan: Plan) -> Answer:
-    """A plain user asks the runner of a VM that is root's, which decides by the user's role."""
-    if plan.direct:
-        raise refuse_direct(paths.name)
-    try:
-        return through_runner(paths.runner_socket, paths.name, plan.asked)
-    except MaqetError as error:
-        if error.error_code == "runner_unreachable":
-            raise out_of_reach(paths.name, error) from None
-        raise
+    return send(where, paths.name, plan.asked)
 
 
 def _ours(where: Layout, paths: VmPaths, plan: Plan) -> Target:

@@ -28,9 +28,23 @@ class Control:
         self._context = context
         self.audit: list[dict[str, t.Any]] = []
 
-    def send(self, actual: Actual, command: str, seconds: float) -> t.Any:
-        """One command without arguments, guarded and audited like any other; its response."""
-        asked = Asked([{"execute": command}], seconds, reason=self._reason, context=self._context)
+    @property
+    def asker(self) -> dict[str, t.Any]:
+        """Who asks and why, as the runner's operations take it."""
+        return {"reason": self._reason, "context": dict(self._context)}
+
+    def send(
+        self,
+        actual: Actual,
+        command: str,
+        seconds: float,
+        arguments: t.Optional[t.Mapping[str, t.Any]] = None,
+        grants: t.Optional[t.Mapping[str, t.Any]] = None,
+        consent: bool = False,
+    ) -> t.Any:
+        """One command, guarded and audited like any other; its response. ``grants``: see :class:`Asked`."""
+        sent = {"execute": command, **({"arguments": arguments} if arguments else {})}
+        asked = Asked([sent], seconds, consent, reason=self._reason, context=self._context, grants=grants)
         try:
             answer = self._send(actual, asked)
         except MaqetError as error:

@@ -12,15 +12,24 @@ import uuid
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference, diff
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait, check_possible
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import belongings, disks, preflight
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import (
+    belongings,
+    disks,
+    making,
+    neighbours,
+    networks,
+    preflight,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.live import Live
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, not_found, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, Situation, executes, plan, plan_absent
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import revive
@@ -29,7 +38,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.unit import Unit
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
 
 # What a failure takes back, as long as the guest has not run.
-_TAKEN_BACK = ("limit", "autostart", "create_disk", "define", "redefine", "start")
+_TAKEN_BACK = ("limit", "autostart", *making.MAKING, "define", "redefine", "start")
 # How long a runner may take to come back for a VM that is to be stopped anyway, in seconds.
 _REVIVAL = 5.0
 # States that a QEMU which does not answer must not be able to prevent.
@@ -56,11 +65,13 @@ class _Work:
 
     actions: list[Action]
     definition: t.Optional[Definition]
-    jobs: list[disks.Job]
+    jobs: list[making.Job]
     difference: Difference
     done: list[str] = dataclasses.field(default_factory=list)
     stop_steps: list[str] = dataclasses.field(default_factory=list)
     events: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    waited: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    addresses: t.Optional[list[dict[str, t.Any]]] = None
 
 
 class Ensure:
@@ -70,8 +81,8 @@ class Ensure:
         self._where = where
         self._desired = desired
         self._control = control
-        self._paths = where.vm(desired.name)
-        self._unit = Unit(where, self._paths)
+        self.paths = where.vm(desired.name)
+        self._unit = Unit(where, self.paths)
         self._undo: list[t.Callable[[], None]] = []
         self._before: t.Optional[str] = None  # RunState of a QEMU that we stopped
         self.actual = Actual()
@@ -92,12 +103,17 @@ class Ensure:
                 "wait_for", str(desired.waits[0]), f"cannot come with state: {desired.state}", "Use state: running"
             )
         if desired.state == "absent":
-            remains = belongings.remains(self._paths, desired.purge)
-            self.work.actions = plan_absent(now, self.owned(), desired.purge, remains)
+            if desired.purge:
+                neighbours.check_unneeded(self.images(), self.paths)
+            belonging = belongings.state(self.paths)
+            remains = belongings.remains(self.paths, desired.purge)
+            self.work.actions = plan_absent(now, self.images(), desired.purge, belonging, remains)
             return self.work.actions
         if stored is None and not desired.given and desired.state in ("stopped", "paused", "restarted"):
             raise not_found(self._where, desired.name)
+        identity = _identity(stored, desired)
         intent = merge(stored.intent if stored else {}, desired.given)
+        check_possible(desired.waits, intent)
         difference = diff(stored.intent if stored else {}, intent, os.uname().machine)
         resolved = self._disks(intent, difference)
         actions = plan(desired.state, now, difference, resolved.jobs, desired.allow_restart)
@@ -105,10 +121,15 @@ class Ensure:
         actions[stops:stops] = self._unit.plan(stored.intent if stored else {}, intent)
         if difference or stored is None or any(action.kind == "start" for action in actions):
             preflight.check_definition(intent, self._where, remember=not check)
-        if any(action.kind == "start" for action in actions):
+            networks.check_definition(intent, self._where, desired.name)
+        kinds = {action.kind for action in actions}
+        if "start" in kinds:
             preflight.check_start(intent, stored.intent if stored and now.runs else None)
-        identity = stored.uuid if stored else str(uuid.uuid4())
+        if kinds & {"start", "plug_network"}:
+            networks.check_start(intent)
         definition = Definition(desired.name, identity, intent, resolved.files)
+        if kinds & {"start", "plug_disk", "change_medium"}:
+            neighbours.check_start(definition, self.paths)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
 
@@ -117,7 +138,7 @@ class Ensure:
         stored = self.actual.definition
         if stored is not None and self._desired.state == "stopped" and "disks" not in difference.options:
             return disks.Resolved(stored.files, [])
-        return disks.resolve(intent.get("disks", ()), stored, self._paths)
+        return disks.resolve(intent.get("disks", ()), stored, self.paths, self._desired.patience.force)
 
     def _situation(self) -> Situation:
         actual = self.actual
@@ -132,11 +153,11 @@ class Ensure:
         """
         watch: t.Optional[Watch] = None
         try:
-            for folder in (self._paths.home, self._paths.run, self._where.runners, self._where.cache):
+            for folder in (self.paths.home, self.paths.run, self._where.runners, self._where.cache):
                 files.forget_unfinished(folder)
-            disks.forget_unfinished(self._paths.disks)
+            making.forget_unfinished(self.paths)
             if self.actual.unready:
-                sweep(self._paths, self.actual)
+                sweep(self.paths, self.actual)
             try:
                 for action in self.work.actions:
                     if watch is None and action.kind == "resume":
@@ -148,11 +169,12 @@ class Ensure:
                 raise
             if self._desired.waits:
                 watch = watch or self._watch()
-                for wait in self._desired.waits:
-                    watch.wait(wait)
+                watch.wait()
         finally:
             if watch is not None:
-                self.work.events = watch.events
+                self.work.events, self.work.waited = watch.events, watch.waited
+                self.work.addresses = watch.addresses
+                self._control.audit += watch.audit
                 watch.close()
             with contextlib.suppress(MaqetError):
                 self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
@@ -189,15 +211,20 @@ class Ensure:
         """End whatever lives of a start that has failed."""
         left = observe(self._where, self._desired.name, self._desired.patience.timeout, look=False)
         living = tuple(process for process in (left.runner, left.qemu, *left.unready) if process is not None)
-        sweep(self._paths, Actual(unready=living))
+        sweep(self.paths, Actual(unready=living))
 
     def _step(self, action: Action) -> None:
+        if action.change is not None:
+            self._change(action.change)
+            return
         {
             "stop": self._stop,
             "limit": self._limit,
             "autostart": self._autostart,
             "create_disk": self._disk,
+            "clone_disk": self._disk,
             "grow_disk": self._disk,
+            "shrink_disk": self._disk,
             "define": self._define,
             "redefine": self._define,
             "start": self._start,
@@ -205,13 +232,15 @@ class Ensure:
             "pause": lambda _action: self._send("stop"),
             "adopt": self._adopt,
             "upgrade_runner": self._upgrade,
-            "cancel_restart": lambda _action: sweep(self._paths, self.actual),
+            "cancel_restart": lambda _action: sweep(self.paths, self.actual),
             "delete_disk": lambda gone: files.remove(gone.detail["path"]),
+            "delete_state": lambda gone: files.remove(gone.detail["path"]),
             "undefine": self._undefine,
         }[action.kind](action)
 
     def _watch(self) -> Watch:
-        return Watch(self._where, self._desired.name, self.actual, self._desired.waits, self._desired.patience.timeout)
+        desired, asker = self._desired, self._control.asker
+        return Watch(self._where, desired.name, self.actual, desired.waits, desired.patience.timeout, asker)
 
     def _send(self, command: str) -> None:
         self._control.send(self.actual, command, self._desired.patience.timeout)
@@ -220,7 +249,7 @@ class Ensure:
         self._before = self.actual.run_state
         if self.actual.runner is None:
             self._revive()
-        self.work.stop_steps = stop(self._control, self._paths, self.actual, self._desired.patience)
+        self.work.stop_steps = stop(self._control, self.paths, self.actual, self._desired.patience)
         self.actual = Actual(self.actual.definition)
 
     def _revive(self) -> None:
@@ -232,13 +261,26 @@ class Ensure:
             revive(self._where, self._desired.name, _REVIVAL)
             self.actual = observe(self._where, self._desired.name, self._desired.patience.timeout)
         except MaqetError:
-            forbid_restart(self._paths)
+            forbid_restart(self.paths)
+
+    def _live(self) -> Live:
+        definition = t.cast(Definition, self.work.definition)
+        stored = t.cast(Definition, self.actual.definition)
+        return Live(self._where, self._control, self.actual, stored, definition, self._desired.patience.timeout)
+
+    def _change(self, change: Change) -> None:
+        live = self._live()  # of the definitions as they are now: what takes it back needs the same two
+        live.perform(change)
+        self._undo.append(lambda: live.perform(change.reversed()))
 
     def _disk(self, action: Action) -> None:
         job = next(job for job in self.work.jobs if job.disk == action.detail["disk"])
+        if job.kind == "grow_disk" and self.actual.qemu is not None:
+            self._live().grow(job)
+            return
         self._made_home()
-        disks.perform(job)
-        self._undo.append(lambda: disks.undo(job))
+        making.perform(job, self.paths)
+        self._undo.append(lambda: making.undo(job))
 
     def _limit(self, _action: Action) -> None:
         """Before the definition is written, so that a task which ends in between leaves a difference to mend."""
@@ -255,24 +297,26 @@ class Ensure:
         definition = t.cast(Definition, self.work.definition)  # every plan that defines has one
         before = self.actual.definition
         self._made_home()
-        files.write_json(self._paths.definition, definition.to_json())
+        files.write_json(self.paths.definition, definition.to_json())
+        if not definition.intent.get("cloud_init"):
+            files.remove(self.paths.seed)
         if before is None:
-            self._undo.append(lambda: files.remove(self._paths.definition))
-            self._undo.append(lambda: files.remove(self._paths.runner_log))
+            self._undo.append(lambda: files.remove(self.paths.definition))
+            self._undo.append(lambda: files.remove(self.paths.runner_log))
         else:
-            self._undo.append(lambda: files.write_json(self._paths.definition, before.to_json()))
+            self._undo.append(lambda: files.write_json(self.paths.definition, before.to_json()))
         self.actual = dataclasses.replace(self.actual, definition=definition)
 
     def _made_home(self) -> None:
-        if not os.path.isdir(self._paths.home):
-            files.make_folder(self._paths.home)
-            self._undo.append(lambda: files.remove(self._paths.home))
+        if not os.path.isdir(self.paths.home):
+            files.make_folder(self.paths.home)
+            self._undo.append(lambda: files.remove(self.paths.home))
 
     def _start(self, _action: Action) -> None:
         """Launch the runner. KVM is proved here, where somebody waits for the proof to end."""
         definition = t.cast(Definition, self.work.definition)
         preflight.prove(definition.intent, self._where)
-        sweep(self._paths, self.actual)
+        sweep(self.paths, self.actual)
         try:
             launch(self._where, self._desired.name, self._desired.patience.timeout)
         except MaqetError:
@@ -298,14 +342,34 @@ class Ensure:
 
     def _undefine(self, _action: Action) -> None:
         """The definition goes first: from then on the VM is gone, whatever is left of its files."""
-        files.remove(self._paths.definition)
+        files.remove(self.paths.definition)
         self._unit.forget()
-        sweep(self._paths, self.actual)
-        belongings.forget(self._paths, self._desired.purge)
+        sweep(self.paths, self.actual)
+        belongings.forget(self.paths, self._desired.purge)
 
-    def owned(self) -> list[str]:
-        """The images that the VM owns."""
-        return belongings.images(self._paths, self.actual.definition)
+    def images(self) -> list[str]:
+        """Those that the VM owns."""
+        return belongings.images(self.paths, self.actual.definition)
+
+    def kept(self) -> list[str]:
+        """What removing the VM leaves on the host for want of ``purge``."""
+        purged = self._desired.state != "absent" or self._desired.purge
+        return [] if purged else self.images() + belongings.state(self.paths)
+
+
+def _identity(stored: t.Optional[Definition], desired: Desired) -> str:
+    """The VM's UUID: the user's or one by chance, decided once. Addresses, users and records hang on it."""
+    wanted = desired.given.get("uuid")
+    if stored is None:
+        return str(wanted or uuid.uuid4())
+    if wanted not in (None, stored.uuid):
+        raise invalid_option(
+            "uuid",
+            wanted,
+            f"is not that of VM {desired.name}, which is {stored.uuid} as long as the VM exists",
+            "Remove it, or remove the VM with state: absent and define it anew.",
+        )
+    return stored.uuid
 
 
 def _orphan(name: str, pid: int) -> MaqetError:

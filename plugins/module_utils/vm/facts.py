@@ -7,12 +7,16 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.hidden import hide, hide_both
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.seed import without_secrets
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import age, noted
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp import exits
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import is_current
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.networks import network_facts
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, executes
 
@@ -26,8 +30,9 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "name": paths.name,
         "status": actual.status,
         "uuid": definition.uuid if definition else known.get("uuid"),
-        "definition": definition.intent if definition else None,
+        "definition": without_secrets(hide(definition.intent)) if definition else None,
         "disks": {name: file.path for name, file in definition.files.items()} if definition else {},
+        "networks": network_facts(definition, runs),
         "qemu_pid": actual.qemu.pid if actual.qemu else None,
         "qemu_uid": qemu.get("uid"),
         "runner_pid": actual.runner.pid if actual.runner else None,
@@ -35,8 +40,9 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "qemu_version": qemu.get("version"),
         "qemu_binary": qemu.get("binary"),
         "accel": qemu.get("accel"),
+        "helpers": {kind: _pid(entry) for kind, entry in qemu.get("helpers", {}).items()} if runs else {},
         "uptime": round(age(actual.qemu), 1) if actual.qemu else None,
-        "sockets": {"runner": paths.runner_socket, "direct": paths.direct_socket} if runs else {},
+        "sockets": _sockets(paths, definition) if runs else {},
         "home": paths.home if definition else None,
         "output": paths.output if definition else None,
         "serial_log": paths.serial_log if definition else None,
@@ -47,6 +53,15 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
     }
 
 
+def _sockets(paths: VmPaths, definition: Definition | None) -> dict[str, str]:
+    """Those of a VM that runs; of its ports, the ones that it was given."""
+    intent = definition.intent if definition else {}
+    ports = {"serial": paths.serial_socket} if intent.get("serial") == "socket" else {}
+    if intent.get("display") == "vnc" and "port" not in intent.get("vnc", {}):
+        ports["vnc"] = paths.vnc_socket
+    return {"runner": paths.runner_socket, "direct": paths.direct_socket, **ports}
+
+
 def _runner(actual: Actual) -> dict[str, t.Any] | None:
     """What the runner of a VM is; None where there is none."""
     if actual.runner is None:
@@ -54,6 +69,12 @@ def _runner(actual: Actual) -> dict[str, t.Any] | None:
     known = actual.facts.get("runner", {})
     told = {key: known.get(key) for key in ("digest", "protocol", "python", "python_version")}
     return {"pid": actual.runner.pid, **told, "current": is_current(known.get("digest"))}
+
+
+def _pid(entry: t.Any) -> t.Optional[int]:
+    """The pid of a process of which there is a note, if it lives."""
+    process = noted(entry)
+    return process.pid if process is not None and process.alive() else None
 
 
 def _last_exit(paths: VmPaths, actual: Actual) -> t.Any:
@@ -71,11 +92,17 @@ def look_through_runner(paths: VmPaths, seconds: float) -> dict[str, t.Any]:
     return facts(paths, actual)
 
 
-def look(where: Layout, name: str, seconds: float) -> dict[str, t.Any]:
-    """Observe one VM among many: one whose files are damaged is reported as such, and does not spoil the rest."""
+def look(
+    where: Layout, name: str, seconds: float, more: t.Callable[[VmPaths, Actual], dict[str, t.Any]] = lambda *_: {}
+) -> dict[str, t.Any]:
+    """Observe one VM among many: one whose files are damaged is reported as such, and does not spoil the rest.
+
+    ``more`` adds to its facts.
+    """
     paths = where.vm(name)
     try:
-        return facts(paths, observe(where, name, seconds))
+        actual = observe(where, name, seconds)
+        return {**facts(paths, actual), **more(paths, actual)}
     except MaqetError as error:
         return {**facts(paths, Actual()), "status": "unknown", "error": str(error)}
 
@@ -84,7 +111,7 @@ def before_after(
     actual: Actual, state: str, actions: t.Sequence[Action], difference: Difference
 ) -> dict[str, dict[str, t.Any]]:
     """Ansible's diff: the changed options and the status, the same in check mode as for real."""
-    before, after = dict(difference.before), dict(difference.after)
+    before, after = map(without_secrets, hide_both(difference.before, difference.after))
     if actions:
         before["status"] = _word(actual)
         after["status"] = _then(before["status"], state, {action.kind for action in actions})
@@ -105,4 +132,4 @@ def _then(before: str, state: str, kinds: set[str]) -> str:
         return "running"
     if kinds & {"start", "pause"}:
         return "paused"
-    return "stopped" if "stop" in kinds or before == "absent" else before
+    return "stopped" if kinds & {"stop", "cancel_restart"} or before == "absent" else before

@@ -19,32 +19,47 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.agent_commands im
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import redact, redact_error, secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import guest_deeds, guest_files, guest_talk
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.guest_talk import GRACE
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.reach import reach
 
 Answer = t.Dict[str, t.Any]
 Params = t.Mapping[str, t.Any]
 
-# The runner ends a command that takes too long; the module waits this much longer for it to say so, in seconds.
-_GRACE = 5.0
 # Commands of these classes change nothing in the guest.
 _HARMLESS = ("read", "introspect", "disclosure")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One task's options, checked. ``form``: the option that says what to do: command, commands or exec."""
+    """One task's options, checked. ``form``: the option that says what to do. ``limit``: bytes of a file that is read.
+
+    ``used``: names of the commands behind the result's decisions, if they are not ``commands``.
+    """
 
     vm: str
     form: str
     commands: list[Answer]
     fields: Answer
+    wanted: t.Any = None
+    limit: int = 0
+    used: list[str] = dataclasses.field(default_factory=list)
 
 
 def checked(params: Params, check: bool, context: Params) -> Plan:
     """The task's options, refused where they cannot be; no VM has been looked at."""
     if params["timeout"] <= 0:
         raise invalid_option("timeout", params["timeout"], "is no time to wait", "Give seconds, more than 0")
-    form = next(option for option in ("exec", "commands", "command") if params[option] is not None)
+    form = next(option for option in (*guest_deeds.FORMS, "exec", "commands", "command") if params[option] is not None)
+    for option in ("addresses", "time_sync"):
+        if params[option] is False:
+            raise invalid_option(option, False, "says not what to do", f"Write {option}: true, or leave it out.")
+    limit = 0
+    if form == "put":
+        guest_files.checked_put(params["put"])
+    elif form == "get":
+        guest_files.checked_get(params["get"])
+        limit = reply_bytes("get.limit", params["get"]["limit"], guest_files.LARGEST)
     fields = {
         "allow_dangerous": params["allow_dangerous"],
         "check": check,
@@ -56,7 +71,9 @@ def checked(params: Params, check: bool, context: Params) -> Plan:
         "wait_agent": params["wait_for_agent"],
         "wait_exit": form == "exec",
     }
-    return Plan(check_vm_name(params["vm"]), form, _commands(params), fields)
+    deed = form in guest_deeds.FORMS
+    commands = guest_deeds.needed(form, params[form]) if deed else _commands(params)
+    return Plan(check_vm_name(params["vm"]), form, commands, fields, params[form], limit)
 
 
 def shown(params: Params) -> tuple[Answer, set[str]]:
@@ -78,11 +95,15 @@ def shown(params: Params) -> tuple[Answer, set[str]]:
         kept = {"path": program, "argv": {"redacted": True, "len": len(arguments)}}
         cut = {key: _cut(params["exec"][key]) for key in ("env", "input")}
         clean["exec"] = {**params["exec"], **kept, **cut}
+    if params["put"] is not None:
+        clean["put"] = {**params["put"], "content": _cut(params["put"]["content"])}
     return clean, hidden
 
 
 def run(plan: Plan) -> Answer:
     """Have the commands sent and return the task's result; MaqetError carries what had been done until then."""
+    if plan.form in guest_deeds.FORMS and not plan.fields["explain"]:
+        return _deed(plan)
     paths = layout().vm(plan.vm)
     try:
         answer = _ask(paths, plan)
@@ -101,10 +122,19 @@ def warnings(result: Answer, plan: Plan) -> list[str]:
     """What the user should see of commands that are allowed but not harmless."""
     decisions = result.get("decisions") or [result["decision"]]
     return [
-        f"{command['execute']} is of the class {decision['class']}; it is audited as a warning."
-        for command, decision in zip(plan.commands, decisions)
+        f"{command} is of the class {decision['class']}; it is audited as a warning."
+        for command, decision in zip(plan.used or [one["execute"] for one in plan.commands], decisions)
         if decision["level"] == "warning"
     ]
+
+
+def _deed(plan: Plan) -> Answer:
+    """What the task asks for, in as many requests as it takes."""
+    talk = guest_talk.Talk(plan.vm, plan.fields)
+    result = guest_deeds.do(plan.form, plan.wanted, talk, plan.limit)
+    plan.used.extend(talk.verdicts)
+    told = {"audit": talk.audit, "decisions": list(talk.verdicts.values()), "events": talk.events}
+    return {**told, **result}
 
 
 def _commands(params: Params) -> list[Answer]:
@@ -158,7 +188,7 @@ def _ask(paths: VmPaths, plan: Plan) -> Answer:
     seconds = plan.fields["timeout"]
 
     def ask() -> Answer:
-        with RunnerClient(paths.runner_socket, paths.name, seconds + _GRACE) as client:
+        with RunnerClient(paths.runner_socket, paths.name, seconds + GRACE) as client:
             return client.request("guest", commands=plan.commands, **plan.fields)
 
     return reach(layout(), paths.name, seconds, ask, looking=plan.fields["check"] or plan.fields["explain"])

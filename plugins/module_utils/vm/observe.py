@@ -148,7 +148,7 @@ def _moved_on(paths: VmPaths, runner: processes.Process, seconds: float) -> bool
 def _search(paths: VmPaths, definition: t.Optional[Definition]) -> t.Optional[processes.Process]:
     """The QEMU of a VM whose status or definition is lost; ``qemu_unidentified`` if what lives cannot be told."""
     found = emulators.of_vm(paths, definition.uuid if definition else None)
-    if found is None and definition is not None and locks.is_held(paths.qemu_log):
+    if found is None and definition is not None and locks.is_held(paths.qemu_log, locks.LETTING_GO):
         raise emulators.unidentified(paths, f"{paths.qemu_log} is locked, and no process is it beyond doubt")
     return None if found is None else found.process
 

@@ -4,30 +4,39 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import socket
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition import arch
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.firmware import check_possible
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_console import listen as vnc_listens
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
-from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, qemu
+from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, firmware, iso, qemu, tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import readable_file
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import preflight_hardware
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.preflight_hardware import known
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.sources import readable_file
 
 
 def check_definition(intent: t.Mapping[str, t.Any], where: Layout, remember: bool = True) -> None:
     """What must hold for a VM to be defined on this host. Without ``remember`` nothing is written, no cache either."""
     wanted = effective(intent, os.uname().machine)
     binary = qemu.find_binary(wanted["arch"])
+    arch.check(wanted)
     if intent.get("machine"):
-        _known("machine", wanted["machine"], qemu.machines(binary), f"{binary} -machine help")
+        known("machine", wanted["machine"], qemu.machines(binary), f"{binary} -machine help")
     if intent.get("cpu_model"):
         model = intent["cpu_model"].partition(",")[0]
-        _known("cpu_model", model, qemu.cpu_models(binary, wanted["machine"]), f"{binary} -cpu help")
+        known("cpu_model", model, qemu.cpu_models(binary, wanted["machine"]), f"{binary} -cpu help")
+    preflight_hardware.check_devices(wanted, binary)
+    _check_firmware(wanted)
     for option in ("kernel", "initrd"):
         if wanted[option]:
             readable_file(option, wanted[option], f"Give the path of a {option} image on this host")
+    if wanted["cloud_init"]:
+        iso.tool()
     if wanted["accel"] == "kvm":
         accel.resolve("kvm", wanted["arch"], binary, where.cache if remember else None)
 
@@ -39,6 +48,26 @@ def check_start(intent: t.Mapping[str, t.Any], running: t.Optional[t.Mapping[str
         if _address(forward) not in own:
             _port_allowed(option, forward["host_port"])
             _port_free(option, forward)
+    wanted = effective(intent, os.uname().machine)
+    replaced = effective(running, os.uname().machine) if running is not None else None
+    vnc = vnc_listens(wanted)
+    if vnc is not None and (replaced is None or vnc_listens(replaced) != vnc):
+        _port_free("vnc.port", {"protocol": "tcp", "host_address": vnc[0], "host_port": vnc[1]})
+    preflight_hardware.check_start(wanted, replaced)
+
+
+def _check_firmware(wanted: t.Mapping[str, t.Any]) -> None:
+    """What UEFI, the TPM and shares need of the host."""
+    check_possible(wanted)
+    if wanted["firmware"]["type"] == "uefi":
+        firmware.find(wanted["firmware"], wanted["arch"], wanted["machine"])
+    if wanted["tpm"] is not None:
+        tpm.find_swtpm()
+    for index, share in enumerate(wanted["shares"]):
+        if not os.path.isdir(share["path"]):
+            raise invalid_option(
+                f"shares[{index}].path", share["path"], "is no folder on this host", "Make it, or give another"
+            )
 
 
 def prove(intent: t.Mapping[str, t.Any], where: Layout) -> None:
@@ -51,18 +80,13 @@ def _forwards(intent: t.Mapping[str, t.Any]) -> t.Iterator[tuple[str, t.Mapping[
     for index, network in enumerate(effective(intent, os.uname().machine)["networks"]):
         for number, forward in enumerate(network["hostfwd"]):
             yield f"networks[{index}].hostfwd[{number}].host_port", forward
+        if "local" in network:
+            address, _colon, port = network["local"].partition(":")
+            yield f"networks[{index}].local", {"protocol": "udp", "host_address": address, "host_port": int(port)}
 
 
 def _address(forward: t.Mapping[str, t.Any]) -> tuple[str, str, int]:
     return forward["protocol"], forward["host_address"], forward["host_port"]
-
-
-def _known(option: str, value: str, choices: t.Sequence[str], command: str) -> None:
-    if value in choices:
-        return
-    close = difflib.get_close_matches(value, choices, 3)
-    remedy = f"Did you mean {' or '.join(close)}? " if close else ""
-    raise invalid_option(option, value, "is not known to the QEMU of this host", f"{remedy}See '{command}'")
 
 
 def _port_allowed(option: str, port: int) -> None:

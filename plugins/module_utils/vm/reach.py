@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Answer, Asked, through_runner
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import Unread
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system, out_of_reach
 
 T = t.TypeVar("T")
 
@@ -29,3 +32,25 @@ def reach(where: Layout, name: str, seconds: float, ask: t.Callable[[], T], look
         from ansible_collections.maqet.qemu.plugins.module_utils.vm.revive import asking
 
         return asking(where, name, seconds, ask)
+
+
+def send(where: Layout, name: str, asked: Asked) -> Answer:
+    """The answer of VM ``name``'s runner to ``asked``."""
+    looking = not asked.sends
+    return talk(where, name, asked.seconds, lambda paths: through_runner(paths.runner_socket, name, asked), looking)
+
+
+def talk(where: Layout, name: str, seconds: float, ask: t.Callable[[VmPaths], T], looking: bool) -> T:
+    """As :func:`reach`, of the VM that this user means by ``name``: the system's for a plain user who has none.
+
+    The system's runner decides by the user's role, and starting another is not for that user.
+    """
+    others = of_system(where, name)
+    if others is None:
+        return reach(where, name, seconds, lambda: ask(where.vm(name)), looking)
+    try:
+        return ask(others)
+    except MaqetError as error:
+        if error.error_code == "runner_unreachable":
+            raise out_of_reach(name, error) from None
+        raise

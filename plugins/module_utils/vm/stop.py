@@ -9,7 +9,7 @@ import os
 import signal
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, locks
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, helpers, links, locks
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
@@ -57,6 +57,9 @@ def sweep(paths: VmPaths, actual: Actual) -> None:
         _end(actual.runner, paths)
     for process in actual.unready:  # the runner stands first: it takes its unready QEMU with it
         _end(process, paths)
+    for found in helpers.living(paths).values():  # of a QEMU that is gone; mostly they have noticed themselves
+        for process in found:
+            helpers.end(process)
     try:
         left = os.listdir(paths.run)
     except FileNotFoundError:
@@ -66,6 +69,7 @@ def sweep(paths: VmPaths, actual: Actual) -> None:
             files.remove(os.path.join(paths.run, entry))
     for lock in (paths.direct_lock, paths.launch_lock):
         locks.discard(lock)
+    links.forget(paths.name)
 
 
 def _end(process: Process, paths: VmPaths) -> None:

@@ -33,6 +33,12 @@ WANTED = (
     "af_packet",
     "pvpanic_mmio",
     "pvpanic_pci",
+    "efivarfs",
+    "tpm_crb",
+    "tpm_tis",
+    "9pnet_virtio",
+    "9p",
+    "virtiofs",
     "virtio_blk",
     "virtio_scsi",
     "ata_piix",
@@ -40,8 +46,17 @@ WANTED = (
     "sr_mod",
     "sd_mod",
 )
+# For a guest with the agent: a file system that can be frozen, and the checksum that it asks for by another way.
+_WITH_AGENT = ("crc32c_generic", "ext4")
+# A board without the keyboard controller and the VGA of a PC.
+_OF_ARCH = {"aarch64": ("xhci_pci", "usbhid", "hid_generic", "virtio_gpu")}
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst")
 _DEPENDS = re.compile(rb"\0depends=([\w,-]*)\0")
+
+
+def wanted(arch: str, with_agent: bool) -> t.Tuple[str, ...]:
+    """What a guest of an architecture has, as names of modules in the order in which they load."""
+    return (*_OF_ARCH.get(arch, ()), *(_WITH_AGENT if with_agent else ()), *WANTED)
 
 
 def canonical(name: str) -> str:

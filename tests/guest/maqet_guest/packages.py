@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 from .cpio import read_newc
-from .errors import GuestError
+from .errors import GuestError, Unavailable
 
 Say = t.Callable[[str], None]
 _ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
@@ -97,7 +97,14 @@ class Apt:
 
     def __init__(self, arch: str, flavour: str) -> None:
         self.arch = self.arches[arch]
-        self.names = [name.format(arch=self.arch) for name in self.flavours[flavour]]
+        # Debian's arm64 kernel for clouds has no gpio_keys, which is where a guest without firmware has a power button.
+        names = self.flavours["generic" if arch == "aarch64" else flavour]
+        self.names = [name.format(arch=self.arch) for name in names]
+        self.options: t.Tuple[str, ...] = ()
+
+    def _apt(self, *words: str, folder: t.Optional[Path] = None) -> bytes:
+        program, *rest = words
+        return run([program, *self.options, *rest], folder)
 
     def _packages_files(self) -> t.List[os.DirEntry[str]]:
         if not self.lists.is_dir():
@@ -110,17 +117,23 @@ class Apt:
         return hashlib.sha256(repr(known).encode()).hexdigest() if known else ""
 
     def _show(self, name: str) -> t.Dict[str, str]:
-        return stanza_fields(run(["apt-cache", "show", "--no-all-versions", f"{name}:{self.arch}"]).decode())
+        return stanza_fields(self._apt("apt-cache", "show", "--no-all-versions", f"{name}:{self.arch}").decode())
+
+    def _may_update(self) -> bool:
+        return os.geteuid() == 0
 
     def _update(self, say: Say) -> None:
-        if os.geteuid() != 0:
+        if not self._may_update():
             raise GuestError("apt has no usable package lists: run `apt-get update` as root, then this again")
         say("fetching the package lists (apt-get update) ...")
-        run(["apt-get", "-q", "update"])
+        self._apt("apt-get", "-q", "update")
 
     def kernel(self, say: Say) -> Candidate:
         if not self._packages_files():
             self._update(say)
+        return self._newest()
+
+    def _newest(self) -> Candidate:
         for name in self.names:
             try:
                 top = self._show(name)
@@ -135,10 +148,10 @@ class Apt:
                     waiting += kernel_dependencies(self._show(package).get("Depends", ""))
             if packages:
                 return Candidate(f"{packages[0]} {top['Version']}", tuple(packages))
-        raise GuestError(
-            f"apt knows none of {', '.join(self.names)} for {self.arch}: run `apt-get update` as root"
-            f" (for a foreign architecture first `dpkg --add-architecture {self.arch}`)"
-        )
+        raise self._unknown()
+
+    def _unknown(self) -> GuestError:
+        return GuestError(f"apt knows none of {', '.join(self.names)}: run `apt-get update` as root")
 
     def busybox(self) -> t.Tuple[str, ...]:
         return ("busybox-static",)
@@ -155,24 +168,24 @@ class Apt:
 
     def unpack(self, packages: t.Sequence[str], folder: Path, say: Say) -> None:
         # The sandbox user of apt could not write into our folder, and would say so with a warning.
-        download = [
+        download = (
             "apt-get",
             "-q",
             "-o",
             "APT::Sandbox::User=root",
             "download",
             *(f"{package}:{self.arch}" for package in packages),
-        ]
+        )
         archives = folder.with_name(f"{folder.name}.archives")
         archives.mkdir()
         say(f"downloading {' '.join(packages)} ...")
         try:
-            run(download, archives)
+            self._apt(*download, folder=archives)
         except GuestError:
-            if os.geteuid() != 0:
+            if not self._may_update():
                 raise
             self._update(say)  # old lists name versions that the mirrors no longer have
-            run(download, archives)
+            self._apt(*download, folder=archives)
         say(f"unpacking {' '.join(packages)} ...")
         for archive in sorted(archives.glob("*.deb")):
             run(["dpkg-deb", "-x", str(archive), str(folder)])
@@ -206,7 +219,7 @@ class Dnf:
             .split()
         )
         if not answer:
-            raise GuestError("dnf knows no kernel-core: look at `dnf repolist`")
+            raise Unavailable(f"dnf knows no kernel-core for {self.arch}: look at `dnf repolist`")
         return Candidate(
             f"kernel-core-{answer[-1]}", (f"kernel-core-{answer[-1]}", f"kernel-modules-core-{answer[-1]}")
         )
@@ -236,12 +249,3 @@ class Dnf:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.symlink_to(entry.data.decode())
         shutil.rmtree(archives)
-
-
-def system_source(arch: str, flavour: str) -> Source:
-    """The package manager of this system. Raises GuestError if it has neither apt nor dnf."""
-    if shutil.which("apt-get") and shutil.which("dpkg-deb"):
-        return Apt(arch, flavour)
-    if shutil.which("dnf") and shutil.which("rpm2cpio"):
-        return Dnf(arch, flavour)
-    raise GuestError("the guest's kernel comes from apt-get and dpkg-deb, or from dnf and rpm2cpio: neither is here")

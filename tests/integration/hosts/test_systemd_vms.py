@@ -73,11 +73,13 @@ def show(host: nspawn.Host, name: str, *properties: str) -> dict[str, str]:
 @contextlib.contextmanager
 def starts(host: nspawn.Host, name: str) -> t.Iterator[t.Callable[[], float]]:
     """Waits for what systemd says about the unit: the moment (monotonic clock) at which it is started next."""
-    argv = ["nsenter", "-t", str(host.state["leader"]), "-m", "-p", "--", "journalctl", "--follow", "--lines=0"]
-    argv += ["--output=json", f"UNIT=maqet@{name}.service", "+", "SYSLOG_IDENTIFIER=maqet-test"]
+    # From here on, however long it takes until somebody follows.
+    cursor = host.root("journalctl", "--lines=0", "--show-cursor").partition("cursor: ")[2].strip()
+    argv = ["nsenter", "-t", str(host.state["leader"]), "-m", "-p", "--", "journalctl", "--follow", "--no-tail"]
+    argv += [f"--after-cursor={cursor}", "--output=json", f"UNIT=maqet@{name}.service"]
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as journal:
         try:
-            assert journal.stdout is not None
+            assert cursor and journal.stdout is not None
             lines = iter(journal.stdout)
 
             def next_start() -> float:
@@ -87,8 +89,6 @@ def starts(host: nspawn.Host, name: str) -> t.Iterator[t.Callable[[], float]]:
                         return int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6
                 raise AssertionError("the journal has ended")
 
-            host.root("sh", "-c", "echo here | systemd-cat -t maqet-test")
-            assert "here" in next(lines, b"").decode()  # it follows
             yield next_start
         finally:
             journal.kill()

@@ -18,13 +18,41 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import argument, command_lines, of_pid
 from ansible_collections.maqet.qemu.plugins.modules import maqet_vm
-from ansible_collections.maqet.qemu.tests.hosts import modules, play
+from ansible_collections.maqet.qemu.tests.guest.maqet_guest.main import UNAVAILABLE
+from ansible_collections.maqet.qemu.tests.hosts import cloud_guest, modules, play
+from ansible_collections.maqet.qemu.tests.hosts.plugin import REQUIRED
 
 Result = t.Dict[str, t.Any]
-NOTHING = {"accel": "tcg", "memory": "64"}
+#: The architecture of the guests: what ``./dev integration --arch`` says, or this machine's.
+ARCH = os.environ.get("MAQET_TEST_ARCH") or os.uname().machine
+CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
+CONSOLE = CONSOLES[ARCH]
+#: What must be said of a VM, so that its guest is of that architecture.
+OF_ARCH: Result = {} if os.uname().machine == ARCH else {"arch": ARCH}
+
+
+def _nothing() -> Result:
+    """Options of a VM without an operating system, and without variables of UEFI, which would be left of it.
+
+    A PC does nothing by itself. Arm's board has UEFI if it has no kernel, so its kernel is one that waits for ever:
+    wfi; b .-4.
+    """
+    wanted: Result = {"accel": "tcg", "memory": "64", **OF_ARCH}
+    if ARCH == "aarch64":
+        kernel = play.REPOSITORY / ".dev" / "nothing-aarch64"
+        if not kernel.exists():
+            kernel.parent.mkdir(exist_ok=True)
+            kernel.write_bytes(bytes.fromhex("7f2003d5ffffff17"))
+        wanted["kernel"] = str(kernel)
+    return wanted
+
+
+NOTHING = _nothing()
+PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +61,11 @@ class Local:
 
     inventory: Path
 
-    def run(self, *tasks: Result, options: t.Sequence[str] = (), env: dict[str, str] | None = None) -> list[Result]:
-        """Run tasks (``{"module": {options}}``, keywords beside) one after another; each result, also of a failure."""
+    def play(self, *tasks: Result, options: t.Sequence[str] = (), env: dict[str, str] | None = None) -> list[Result]:
+        """Have Ansible run tasks (``{"module": {options}}``, keywords beside) in turn; each result, also of a failure.
+
+        For tests of what Ansible makes of them: it costs ten times as much as the modules themselves.
+        """
         named = [
             {"name": f"task {index}", "ignore_errors": True, **_qualified(task)} for index, task in enumerate(tasks)
         ]
@@ -47,13 +78,23 @@ class Local:
             for task in outcome.tasks
         ]
 
-    def vm(self, name: str, options: t.Sequence[str] = (), **wanted: t.Any) -> Result:
-        """One maqet_vm task."""
-        return self.run({"maqet_vm": {"name": name, **wanted}}, options=options)[0]
+    def run(self, *tasks: Result) -> list[Result]:
+        """The same for our modules, each in its process, without a controller. The only keyword is ``check_mode``."""
+        return [_directly(**task) for task in tasks]
 
-    def qmp(self, name: str, options: t.Sequence[str] = (), **wanted: t.Any) -> Result:
-        """One maqet_qmp task."""
-        return self.run({"maqet_qmp": {"vm": name, **wanted}}, options=options)[0]
+    def vm(self, name: str, **wanted: t.Any) -> Result:
+        """One maqet_vm task, as :meth:`run` does it."""
+        return _directly(maqet_vm={"name": name, **wanted})
+
+    def qmp(self, name: str, **wanted: t.Any) -> Result:
+        """One maqet_qmp task, as :meth:`run` does it."""
+        return _directly(maqet_qmp={"vm": name, **wanted})
+
+
+def _directly(check_mode: bool = False, **task: Result) -> Result:
+    ((module, options),) = task.items()
+    run = modules.run_module(module, options, check=check_mode)
+    return {"failed": run.status != 0, **run.result}
 
 
 def _qualified(task: Result) -> Result:
@@ -72,21 +113,65 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Local:
 @pytest.fixture(scope="session")
 def guest() -> Result:
     """Kernel and initrd of the test guest, as options of maqet_vm."""
-    folder = play.REPOSITORY / ".dev" / "guest"
-    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--output", str(folder)]
-    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return built()
+
+
+@pytest.fixture(scope="session")
+def generic_guest() -> Result:
+    """The same with more drivers, such as 9p's and those of TPMs."""
+    return {**(built() if ARCH == "aarch64" else built("generic", "--flavour", "generic")), "memory": "384"}
+
+
+@pytest.fixture(scope="session")
+def agent_guest() -> Result:
+    """The same with the guest agent, and the port for it."""
+    return {**built("agent", "--agent"), "agent": True}
+
+
+def built(kind: str = "", *options: str, arch: str = ARCH) -> Result:
+    """Options of maqet_vm for a guest that is built on first use, each kind in a folder of its own.
+
+    Skips where the system's sources have no packages of that architecture.
+    """
+    words = ["guest", *([] if arch == os.uname().machine else [arch]), *([kind] if kind else [])]
+    folder = play.REPOSITORY / ".dev" / "-".join(words)
+    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--output", str(folder), "--arch", arch]
+    done = subprocess.run([*build, *options], check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode == UNAVAILABLE and not REQUIRED:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
     return {
         "kernel": str(folder / "vmlinuz"),
         "initrd": str(folder / "initramfs"),
-        "cmdline": "console=ttyS0 quiet",
+        "cmdline": f"console={CONSOLES[arch]} quiet",
         "memory": "256",
         "accel": "tcg",
+        **({} if arch == os.uname().machine else {"arch": arch}),
     }
+
+
+@pytest.fixture(scope="session")
+def debian() -> cloud_guest.Image:
+    """A real Debian with cloud-init, built on first use (minutes). Skips where it cannot be, as hosts do."""
+    missing = cloud_guest.missing_parts()
+    if missing:
+        reason = "the Debian guest needs " + ", ".join(missing)
+        if REQUIRED:
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return cloud_guest.image()
 
 
 def given(name: str, **wanted: t.Any) -> Result:
     """A VM that a test is to have, running unless it says otherwise: made by the module, without a controller."""
     return modules.must("maqet_vm", **{"name": name, "state": "running", **NOTHING, **wanted})
+
+
+def needs_machine(machine: str) -> None:
+    """Skip where the emulator of the guests' architecture has no such board."""
+    binary = qemu.find_binary(ARCH)
+    if machine not in qemu.machines(binary):
+        pytest.skip(f"{binary} has no machine {machine}")
 
 
 def state_of(name: str) -> str:
@@ -151,3 +236,20 @@ def running() -> t.Iterator[str]:
     given(chosen)
     yield chosen
     remove(chosen)
+
+
+@pytest.fixture
+def huge_pages() -> t.Iterator[int]:
+    """So many huge pages of 2 MiB more than there were."""
+    number, file = 40, PAGES / "nr_hugepages"
+    before = int(file.read_text()) if file.exists() else 0
+    try:
+        file.write_text(str(before + number))
+    except OSError:
+        pytest.skip("this host gives no huge pages")
+    try:
+        if int(file.read_text()) < before + number:
+            pytest.skip("this host has no memory for huge pages")
+        yield number
+    finally:
+        file.write_text(str(before))

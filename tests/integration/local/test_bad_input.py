@@ -132,7 +132,7 @@ def test_qemu_is_not_installed(local: Local, name: str) -> None:
 def test_the_libraries_are_not_installed(local: Local, name: str, tmp_path: Path) -> None:
     """A Python without qemu.qmp: the error names libraries, interpreter and role, and nothing is left."""
     before = tree(name)
-    (result,) = local.run(
+    (result,) = local.play(
         {
             "maqet_vm": {"name": name, "state": "running", **NOTHING},
             "vars": {"ansible_python_interpreter": "/usr/bin/python3"},

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, needs_machine
 
 READY = [{"serial": "maqet guest ready.*\n"}]
 MIB = 1024 * 1024
@@ -71,6 +71,7 @@ def test_every_interface_and_source(local: Local, name: str, guest: Result, tmp_
 
 def test_ide_on_the_machine_that_has_it(local: Local, name: str, guest: Result) -> None:
     """q35 has no IDE and the error says so; pc has."""
+    needs_machine("pc")
     disks = [{"size": "4M", "interface": "ide"}]
     refused, running = local.run(
         {"maqet_vm": {"name": name, "state": "running", **guest, "disks": disks}},

@@ -14,21 +14,46 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import of_pid, wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import Folder
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, traces
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import (
+    ARCH,
+    NOTHING,
+    Local,
+    Result,
+    given,
+    kill,
+    remove,
+    traces,
+)
 
 FORCE: Result = {"force": True, "stop_timeout": 0}
-# Boot sectors. mov dx, 0x505; mov al, 1; out dx, al: the port of QEMU's pvpanic device. mov al, 0xfe; out 0x64, al: the
-# keyboard controller resets the machine. Behind both: hlt in a loop.
-PANIC = b"\xba\x05\x05\xb0\x01\xee\xf4\xeb\xfd"
-RESET = b"\xb0\xfe\xe6\x64\xf4\xeb\xfd"
+# What a PC boots from a disk. mov dx, 0x505; mov al, 1; out dx, al: the port of QEMU's pvpanic device. mov al, 0xfe;
+# out 0x64, al: the keyboard controller resets the machine. Behind both: hlt in a loop.
+PC = {
+    "panic": b"\xba\x05\x05\xb0\x01\xee\xf4\xeb\xfd",
+    "reset": b"\xb0\xfe\xe6\x64\xf4\xeb\xfd",
+    "halt": b"\xf4\xeb\xfd",
+}
+# What Arm's board runs as its kernel. The panic looks through the configuration space of bus 0, which begins at
+# 0x40_1000_0000, a device each 0x8000, for pvpanic's 1b36:0011, puts its register at 0x1000_0000, and writes 1 there:
+# movz x1, 0x1000, lsl 16; movk x1, 0x40, lsl 32; movz w2, 0x1b36; movk w2, 0x11, lsl 16; 1: ldr w3, [x1]; cmp w3, w2;
+# b.eq 2f; add x1, x1, 0x8000; b 1b; 2: movz w4, 0x1000, lsl 16; str w4, [x1, 0x10]; movz w5, 2; strh w5, [x1, 4];
+# movz w6, 1; strb w6, [x4]. The reset is PSCI's: movz w0, 9; movk w0, 0x8400, lsl 16; hvc 0. Behind both: wfi.
+ARM = {
+    "panic": "0100a2d20108c0f2c26683522202a072230040b97f00026b6000005421204091fcffff17"
+    "0400a252241000b9450080522508007926008052860000397f2003d5ffffff17",
+    "reset": "200180520080b072020000d47f2003d5ffffff17",
+    "halt": "7f2003d5ffffff17",
+}
 
 
-def sector(folder: Path, code: bytes) -> Result:
-    """Options for a PC that runs ``code``."""
-    disk = folder / "disk.img"
-    boot = code.ljust(510, b"\0") + b"\x55\xaa"
+def code(folder: Path, what: str) -> Result:
+    """Options for a VM that does one thing, with a disk."""
+    disk, kernel = folder / "disk.img", folder / "kernel"
+    boot = PC[what].ljust(510, b"\0") + b"\x55\xaa"
     disk.write_bytes(boot.ljust(1024 * 1024, b"\0"))  # SeaBIOS boots no disk that is smaller than a cylinder
-    return {"arch": "x86_64", "disks": [{"path": str(disk), "format": "raw"}], **NOTHING}
+    kernel.write_bytes(bytes.fromhex(ARM[what]))
+    by_itself = {"kernel": str(kernel)} if ARCH == "aarch64" else {}
+    return {"disks": [{"path": str(disk), "format": "raw"}], **NOTHING, **by_itself}
 
 
 def gone(vm: Result) -> None:
@@ -98,11 +123,11 @@ def test_ended_by_its_guest(local: Local, name: str, guest: Result) -> None:
 
 def test_reset_and_panic(local: Local, name: str, tmp_path: Path) -> None:
     """What the guest's reset and panic do is the definition's to say."""
-    reset = local.vm(name, state="running", reboot_action="shutdown", wait_for=["exit"], **sector(tmp_path, RESET))
+    reset = local.vm(name, state="running", reboot_action="shutdown", wait_for=["exit"], **code(tmp_path, "reset"))
     assert not reset["failed"], reset
     assert last_exit(local, name)["reason"] == "guest-reset"
     for action, wait in (("shutdown", "exit"), ("pause", {"event": "GUEST_PANICKED"})):
-        wanted = {"panic_action": action, "wait_for": [wait], **sector(tmp_path, PANIC)}
+        wanted = {"panic_action": action, "wait_for": [wait], **code(tmp_path, "panic")}
         panicked = local.vm(name, state="running", **wanted)
         assert not panicked["failed"], panicked
         if action == "shutdown":
@@ -124,6 +149,13 @@ def test_nobody_was_there(local: Local, name: str) -> None:
     assert again["vm"]["last_exit"]["qemu"]["pid"] == vm["qemu_pid"]
 
 
+def test_removed_while_its_runner_tidies_up(name: str) -> None:
+    """QEMU has just gone: when the task returns, the runner has, too."""
+    for _time in range(3):
+        kill(given(name)["vm"]["qemu_pid"])
+        remove(name)
+
+
 def test_it_is_started_again(local: Local, name: str) -> None:
     """After a failure, with its guest running, and under the same runner; not after a stop, by whatever means."""
     vm = local.vm(name, state="running", restart_policy="on-failure", **NOTHING)["vm"]
@@ -143,7 +175,7 @@ def test_it_is_started_again(local: Local, name: str) -> None:
 
 def test_a_stop_while_it_waits(local: Local, name: str, tmp_path: Path) -> None:
     """Between two starts there is no QEMU; a task that wants the VM stopped ends the wait, and says so."""
-    wanted = {"restart_policy": "on-failure", **sector(tmp_path, b"\xf4\xeb\xfd")}
+    wanted = {"restart_policy": "on-failure", **code(tmp_path, "halt")}
     vm = local.vm(name, state="running", **wanted)["vm"]
     paths = layout().vm(name)
     (tmp_path / "disk.img").unlink()  # so that each start fails, and the next pause is longer

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import base64
-import subprocess
-import sys
 import typing as t
 import uuid
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.chain import read, verify
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.tests.hosts import modules, play
+from ansible_collections.maqet.qemu.tests.hosts import modules
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, remove
 
 SECRET = "Tr0ub4dor-and-3"
@@ -22,20 +20,9 @@ CONSENT = {"allow_dangerous": True}
 
 
 @pytest.fixture(scope="module")
-def wanted() -> Result:
+def wanted(agent_guest: Result) -> Result:
     """Options of a VM whose guest has an agent and a network card."""
-    folder = play.REPOSITORY / ".dev" / "guest-agent"
-    build = [sys.executable, str(play.REPOSITORY / "tests/guest/build.py"), "--agent", "--output", str(folder)]
-    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    return {
-        "kernel": str(folder / "vmlinuz"),
-        "initrd": str(folder / "initramfs"),
-        "cmdline": "console=ttyS0 quiet",
-        "memory": "256",
-        "accel": "tcg",
-        "agent": True,
-        "networks": [{"type": "user"}],
-    }
+    return {**agent_guest, "networks": [{"type": "user"}]}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +42,7 @@ def asks(local: Local, vm: str, *tasks: Result, options: t.Sequence[str] = ()) -
         check = {"check_mode": True} if task.get("check_mode") else {}
         given = {key: value for key, value in task.items() if key != "check_mode"}
         listed.append({"maqet_guest": {"vm": vm, **given}, **check})
-    return local.run(*listed, options=options)
+    return local.play(*listed, options=options) if options else local.run(*listed)
 
 
 def log_of(name: str) -> list[Result]:

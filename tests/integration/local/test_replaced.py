@@ -76,8 +76,8 @@ def test_qemus_program(local: Local, name: str, tmp_path: Path) -> None:
     env = {"PATH": f"{folder}:{os.environ['PATH']}"}
     for beside in ("lib", "lib64", "share"):  # where a QEMU that has been moved looks for its modules and firmware
         (tmp_path / beside).symlink_to(f"/usr/{beside}")
-    started = local.run({"maqet_vm": {"name": name, "state": "running", "arch": "x86_64", **NOTHING}}, env=env)[0]
-    assert not started["failed"], started
+    started = local.play({"maqet_vm": {"name": name, "state": "running", "arch": "x86_64", **NOTHING}}, env=env)[0]
+    assert not started["failed"], started["msg"]
     assert started["vm"]["qemu_binary"] == str(copy)
     copy.unlink()
     kill(started["vm"]["runner_pid"])

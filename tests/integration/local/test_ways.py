@@ -60,7 +60,7 @@ def test_ad_hoc_by_its_short_name(tmp_path: Path, running: str) -> None:
 @pytest.mark.parametrize("pipelining", ["0", "1"])
 def test_pipelining(local: Local, running: str, pipelining: str) -> None:
     """The module's archive is a file on the host, or comes in by stdin."""
-    (result,) = local.run(
+    (result,) = local.play(
         {"maqet_qmp": {"vm": running, "command": "query-status"}}, env={"ANSIBLE_PIPELINING": pipelining}
     )
     assert result["response"]["status"] == "running"
@@ -68,7 +68,7 @@ def test_pipelining(local: Local, running: str, pipelining: str) -> None:
 
 def test_async_start_and_query(local: Local, name: str) -> None:
     """A start under async leaves a VM that goes on when its wrapper has ended."""
-    started, asked = local.run(
+    started, asked = local.play(
         {"maqet_vm": {"name": name, "state": "running", "accel": "tcg", "memory": "64"}, "async": 60, "poll": 1},
         {"maqet_qmp": {"vm": name, "command": "query-status"}, "async": 60, "poll": 1},
     )
@@ -79,7 +79,7 @@ def test_async_start_and_query(local: Local, name: str) -> None:
 def test_module_defaults_of_the_group(local: Local, running: str) -> None:
     """``group/maqet.qemu.maqet`` reaches our modules, and defaults of one module do not reach another."""
     task: Result = {"maqet_qmp": {"vm": running, "command": "query-status"}}
-    reached, spared = local.run(
+    reached, spared = local.play(
         {**task, "module_defaults": {"group/maqet.qemu.maqet": {"timeout": -7}}},
         {**task, "module_defaults": {"maqet.qemu.maqet_vm": {"memory": "1G"}}},
     )

@@ -12,22 +12,44 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes impo
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import DEFAULTS, effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import OPTIONS, normalise
 
+UNSAID = {"cache": "writeback", "aio": "threads", "discard": "ignore", "detect_zeroes": "off", "serial": "a"}
+
 
 def test_the_documented_defaults() -> None:
     assert effective({}, "x86_64") == {
         "memory": 512,
+        "hugepages": None,
+        "balloon": False,
+        "balloon_target": None,
         "cpus": 1,
+        "cpus_max": None,
+        "cpu_topology": {},
         "cpu_model": None,
+        "cpu_features": {},
         "machine": "q35",
         "arch": "x86_64",
         "accel": "auto",
+        "uuid": None,
+        "smbios": {},
+        "clock": {},
+        "boot": {},
+        "firmware": {"type": "bios", "secure_boot": False, "code": None, "vars": None},
+        "tpm": None,
         "kernel": None,
         "initrd": None,
         "cmdline": None,
         "disks": [],
         "networks": [],
+        "cloud_init": {},
+        "shares": [],
         "serial": "file",
         "display": "none",
+        "vnc": {},
+        "video": None,
+        "rng": False,
+        "watchdog": {},
+        "host_devices": [],
+        "devices": [],
         "agent": False,
         "extra_args": [],
         "labels": {},
@@ -59,7 +81,8 @@ def test_defaults_inside_lists() -> None:
         ("scsi", False, "qcow2"),
     ]
     rule = {"protocol": "tcp", "host_address": "127.0.0.1", "host_port": 1, "guest_port": 2}
-    assert result["networks"] == [{"type": "user", "model": "virtio-net-pci", "hostfwd": [rule]}]
+    user = {"type": "user", "model": "virtio-net-pci", "restrict": False, "ipv6": True}
+    assert result["networks"] == [{**user, "hostfwd": [rule]}]
 
 
 @pytest.mark.parametrize(
@@ -130,9 +153,30 @@ def test_difference_names_only_what_differs() -> None:
         ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "interface": "virtio"}]}, []),
         ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "interface": "scsi"}]}, ["disks"]),
         ({}, {"disks": []}, []),
+        ({}, {"cpus_max": 1}, []),
+        ({}, {"cpus_max": 2}, ["cpus_max"]),
+        ({"cpu_topology": {"cores": 1}}, {"cpu_topology": {"sockets": 1, "cores": 1, "threads": 1}}, []),
+        ({}, {"cpu_topology": {"cores": 1}}, ["cpu_topology"]),
+        ({}, {"boot": {"menu": False, "order": []}}, []),
+        ({}, {"boot": {"menu": True}}, ["boot"]),
+        ({}, {"clock": {"base": "utc", "source": "host"}}, []),
+        ({}, {"clock": {"base": "localtime"}}, ["clock"]),
+        ({"display": "vnc"}, {"display": "vnc", "video": "vga"}, []),
+        ({"display": "vnc"}, {"display": "vnc", "video": "qxl"}, ["video"]),
+        ({"arch": "aarch64", "display": "vnc"}, {"arch": "aarch64", "display": "vnc", "video": "virtio"}, []),
+        ({"vnc": {"port": 5901}}, {"vnc": {"port": 5901, "address": "127.0.0.1"}}, []),
+        ({"vnc": {"port": 5901}}, {"vnc": {"port": 5901, "address": "127.0.0.2"}}, ["vnc"]),
+        ({"watchdog": {"action": "reset"}}, {"watchdog": {"model": "i6300esb"}}, []),
+        ({}, {"watchdog": {"model": "i6300esb"}}, ["watchdog"]),
+        ({"networks": [{"type": "user"}]}, {"networks": [{"type": "user", "network": "10.0.2.0/24"}]}, []),
+        ({"networks": [{"type": "user"}]}, {"networks": [{"type": "user", "network": "10.0.3.0/24"}]}, ["networks"]),
+        ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, **UNSAID}]}, []),
+        ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 2, **UNSAID}]}, []),
+        ({"disks": [{"name": "a", "size": 1}]}, {"disks": [{"name": "a", "size": 1, "aio": "native"}]}, ["disks"]),
+        ({"disks": [{"name": "a", "base": "/b", "size": 1}]}, {"disks": [{"name": "a", "base": "/b"}]}, []),
     ],
 )
 def test_writing_down_a_default_costs_no_restart(before: t.Any, after: t.Any, restart: list[str]) -> None:
     found = diff(before, after, "x86_64")
-    assert found.options == list(after or before)
+    assert found.options == [option for option in {**before, **after} if before.get(option) != after.get(option)]
     assert found.restart == restart

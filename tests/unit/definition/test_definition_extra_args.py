@@ -38,7 +38,7 @@ def test_accepted_as_given(given: list[str]) -> None:
 
 REFUSED_OPTIONS = """qmp qmp-pretty mon monitor gdb s qtest daemonize pidfile runas chroot S preconfig no-shutdown
     add-fd nodefaults no-user-config sandbox name uuid snapshot incoming readconfig set cpu kernel initrd append accel
-    enable-kvm display vnc nographic hda hdb cdrom h help version""".split()
+    bios pflash enable-kvm display vnc nographic hda hdb cdrom h help version""".split()
 
 
 @pytest.mark.parametrize("name", REFUSED_OPTIONS)

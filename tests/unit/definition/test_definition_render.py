@@ -5,13 +5,20 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import effective
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import merge, normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render import FdSet, Place, command_line
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source, node_name
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import mac_address
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import (
+    End,
+    mac_address,
+    netdev,
+)
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_networks import device as card_of
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.spelling import option_string, quote
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 from hypothesis import given
@@ -39,7 +46,11 @@ def place(**changes: t.Any) -> Place:
 
 
 def render(params: dict[str, t.Any], **changes: t.Any) -> list[str]:
-    return command_line(merge({}, normalise(params)), place(**changes))
+    """Without the ports that devices sit in, which test_definition_render_ports.py looks at."""
+    line = command_line(merge({}, normalise(params)), place(**changes))
+    ports = {index for index, word in enumerate(line) if word.startswith("pcie-root-port,")}
+    kept = [word for index, word in enumerate(line) if index not in ports and index + 1 not in ports]
+    return [re.sub(r",bus=maqet-port\d+$", "", word) for word in kept]
 
 
 BARE = [
@@ -62,6 +73,10 @@ def swapped(line: list[str], **values: str) -> list[str]:
     for option, value in values.items():
         result[result.index(f"-{option}") + 1] = value
     return result
+
+
+#: The shortest command line of each architecture.
+BARE_OF = {"x86_64": BARE, "aarch64": swapped(BARE, machine="virt,gic-version=max", cpu="max,pauth-impdef=on")}
 
 
 def test_bare() -> None:
@@ -120,8 +135,7 @@ ARM_VIDEO = [
     ],
 )
 def test_display(display: str, arch: str, tail: list[str]) -> None:
-    machine = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}[arch]
-    expected = [*swapped(BARE, machine=machine), *tail]
+    expected = [*BARE_OF[arch], *tail]
     assert render({"display": display, "arch": arch}) == expected
     assert render({"display": display}, host_arch=arch) == expected
 
@@ -212,6 +226,94 @@ def test_networks(arch: str, rom: str) -> None:
     ]
 
 
+CARD = "virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:18:ee:ec"
+TWO = End(fds=("9", "10"))
+
+
+@pytest.mark.parametrize(
+    ("network", "end", "backend", "card"),
+    [
+        (
+            {
+                "type": "user",
+                "network": "10.5.0.0/24",
+                "dns": "10.5.0.9",
+                "domain": "a.example",
+                "hostname": "web1",
+                "restrict": True,
+                "ipv6": False,
+                "mtu": 1400,
+            },
+            End(),
+            "user,id=net0,net=10.5.0.0/24,dns=10.5.0.9,domainname=a.example,hostname=web1,restrict=on,ipv6=off",
+            f"{CARD},host_mtu=1400",
+        ),
+        ({"type": "user", "restrict": False, "ipv6": True}, End(), "user,id=net0", CARD),
+        ({"type": "bridge", "bridge": "br0"}, End(fds=("9",)), "tap,id=net0,fd=9", CARD),
+        (
+            {"type": "bridge", "bridge": "br0", "queues": 2, "mtu": 9000},
+            TWO,
+            "tap,id=net0,fds=9:10",
+            f"{CARD},mq=on,vectors=6,host_mtu=9000",
+        ),
+        (
+            {"type": "tap", "tap": "tap0"},
+            End(fds=("9",), vhost=("11",)),
+            "tap,id=net0,fd=9,vhost=on,vhostfd=11",
+            CARD,
+        ),
+        (
+            {"type": "macvtap", "link": "eth0", "queues": 2},
+            End(fds=("9", "10"), vhost=("11", "12")),
+            "tap,id=net0,fds=9:10,vhost=on,vhostfds=11:12",
+            f"{CARD},mq=on,vectors=6",
+        ),
+        (
+            {"type": "macvtap", "link": "eth0", "mode": "private", "model": "e1000", "mtu": 1400},
+            End(fds=("9",)),
+            "tap,id=net0,fd=9",
+            CARD.replace("virtio-net-pci", "e1000"),
+        ),
+        (
+            {"type": "socket", "peer": "db1"},
+            End(socket="/r/a,b/s", far="/r/c/s"),
+            "dgram,id=net0,local.type=unix,local.path=/r/a,,b/s,remote.type=unix,remote.path=/r/c/s",
+            CARD,
+        ),
+        (
+            {"type": "socket", "local": "127.0.0.1:5001", "remote": "10.1.2.3:5002"},
+            End(),
+            "socket,id=net0,udp=10.1.2.3:5002,localaddr=127.0.0.1:5001",
+            CARD,
+        ),
+    ],
+)
+def test_each_type_of_network(network: dict[str, t.Any], end: End, backend: str, card: str) -> None:
+    assert render({"networks": [network]}, ends=[end])[len(BARE) :] == ["-netdev", backend, "-device", card]
+
+
+def test_a_card_for_qmp() -> None:
+    """The same properties, as netdev_add and device_add have them: numbers and booleans, what is nested stays so."""
+    wanted = effective(
+        normalise({"networks": [{"type": "bridge", "bridge": "br0", "queues": 2, "mtu": 1400}]}), "x86_64"
+    )
+    (network,) = wanted["networks"]
+    assert netdev(network, 3, End(fds=("tap0", "tap1"))) == {"type": "tap", "id": "net3", "fds": "tap0:tap1"}
+    assert card_of(network, 3, UUID, "x86_64") == {
+        "driver": "virtio-net-pci",
+        "id": "nic3",
+        "netdev": "net3",
+        "mac": mac_address(UUID, 3),
+        "mq": True,
+        "vectors": 6,
+        "host_mtu": 1400,
+    }
+    user = effective(normalise({"networks": NETWORKS}), "x86_64")["networks"][0]
+    assert netdev(user, 0, End())["hostfwd"][0] == {"str": "tcp:127.0.0.1:2222-:22"}
+    cable = effective(normalise({"networks": [{"type": "socket", "peer": "db1"}]}), "x86_64")["networks"][0]
+    assert netdev(cable, 0, End(socket="/a", far="/b"))["remote"] == {"type": "unix", "path": "/b"}
+
+
 def test_addresses_stay_with_the_vm_and_differ_between_cards() -> None:
     other = UUID.replace("1", "9")
     assert mac_address(UUID, 0) == mac_address(UUID, 0)
@@ -263,9 +365,24 @@ def test_an_agents_port_comes_after_all_cards_so_that_they_keep_their_addresses(
         *("-device", "virtio-serial-pci,id=maqet-agent-bus"),
         *(
             "-device",
-            "virtserialport,id=maqet-agent-port,bus=maqet-agent-bus.0,chardev=maqet-agent,name=org.qemu.guest_0",
+            "virtserialport,id=maqet-agent-port,bus=maqet-agent-bus.0,chardev=maqet-agent,name=org.qemu.guest_agent.0",
         ),
     ]
+
+
+def test_a_seed_comes_behind_the_disks() -> None:
+    """Read-only, twice said; without a boot index."""
+    cards: dict[str, t.Any] = {"networks": [{"type": "user"}], "agent": True, "disks": [{"size": "1G"}]}
+    without, line = render(cards), render({**cards, "cloud_init": {"user_data": {}}}, seed=Source("/a,b", "raw"))
+    assert render({**cards, "cloud_init": {}}) == without
+    at = line.index("virtio-blk-pci,id=maqet-seed,drive=maqet-seed,serial=cidata") - 5
+    assert line[:at] + line[at + 6 :] == without
+    assert line[at : at + 6 : 2] == ["-blockdev", "-blockdev", "-device"]
+    assert [json.loads(line[at + index]) for index in (1, 3)] == [
+        {"driver": "file", "node-name": "maqet-seed-file", "filename": "/a,b", "read-only": True},
+        {"driver": "raw", "node-name": "maqet-seed", "file": "maqet-seed-file", "read-only": True},
+    ]
+    assert any("id=nic0" in word for word in line[:at]) and any("maqet-agent" in word for word in line[at:])
 
 
 X86_PANIC, ARM_PANIC = ["-device", "pvpanic,id=maqet-panic"], ["-device", "pvpanic-pci,id=maqet-panic"]
@@ -288,8 +405,7 @@ X86_PANIC, ARM_PANIC = ["-device", "pvpanic,id=maqet-panic"], ["-device", "pvpan
     ],
 )
 def test_what_qemu_does_at_a_reset_and_a_panic(params: dict[str, t.Any], arch: str, tail: list[str]) -> None:
-    machine = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}[arch]
-    assert render(params, host_arch=arch) == [*swapped(BARE, machine=machine), *tail]
+    assert render(params, host_arch=arch) == [*BARE_OF[arch], *tail]
 
 
 def test_a_panic_device_comes_behind_all_cards_and_before_what_the_user_adds() -> None:

@@ -96,6 +96,12 @@ def test_a_runner_that_takes_over() -> None:
     assert fields["MESSAGE"] == "a runner takes over web1" and fields["QMP_PHASE"] == "start"
 
 
+def test_a_runner_whose_qemu_has_arguments_that_nobody_judges() -> None:
+    fields = parsed(journal.message(record.started(VmIdentity("web1"), [], ["-fw_cfg", "name=opt/a,string=hush"])))
+    assert fields["MESSAGE"] == "a runner takes over web1, whose QEMU has arguments of its user's own (extra_args)"
+    assert (fields["PRIORITY"], fields["QMP_CLASS"]) == ("4", "host-exec")
+
+
 def test_a_full_journal_holds_nobody_up(log: AuditLog, receiver: socket.socket) -> None:
     lost = journal.count.lost
     for number in range(2000):

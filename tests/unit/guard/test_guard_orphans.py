@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -74,6 +75,17 @@ def test_a_runner_leaves_a_mark_and_looks_no_further(log: AuditLog, dead: dict[s
     seen.clear()
     with log.held() as held:
         assert orphans._unfinished(held.backwards(), orphans.FAR) == []
+
+
+def test_the_mark_names_arguments_of_the_users_own(log: AuditLog) -> None:
+    (mark,) = orphans.start(log, VM, ["-device", "virtio-rng-pci", "-object", "secret,id=a,data=hush"])
+    assert mark["args"] == {
+        "extra_args": ["-device", "virtio-rng-pci", "-object", "secret,id=a,data=<redacted:4>"],
+    }
+    assert (mark["phase"], mark["class"], mark["level"]) == ("start", "host-exec", "warning")
+    assert verify(log.path).ok and "hush" not in pathlib.Path(log.path).read_text("utf-8")
+    (plain,) = orphans.start(log, VM)
+    assert "args" not in plain and "level" not in plain
 
 
 def test_an_intent_that_was_open_at_the_mark_is_not_lost(log: AuditLog, dead: dict[str, t.Any]) -> None:

@@ -173,3 +173,17 @@ def test_a_folder_whose_name_is_taken(tmp_path: pathlib.Path, kind: str) -> None
     taken.touch() if kind == "file" else taken.symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError):
         files.make_folder(str(taken))
+
+
+def test_a_copy_is_whole_durable_and_as_sparse_as_it_can_be(tmp_path: pathlib.Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    content = b"a" * 100_000 + bytes(8 << 20) + b"b" + bytes(1 << 20)
+    source.write_bytes(content)
+    copy.write_text("before")
+    files.copy_atomic(str(source), str(copy))
+    assert copy.read_bytes() == content
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert copy.stat().st_blocks * 512 < 1 << 20 < source.stat().st_blocks * 512
+    with pytest.raises(FileNotFoundError):
+        files.copy_atomic(str(tmp_path / "nowhere"), str(copy))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["copy", "source"]

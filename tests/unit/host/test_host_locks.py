@@ -145,6 +145,15 @@ def test_killed_holders_leave_nothing_that_counts(lock: str, holder: Holder) -> 
     assert not os.path.exists(os.path.dirname(lock))
 
 
+def test_looking_at_a_lock_that_is_let_go(lock: str, holder: Holder) -> None:
+    """Who looks does not hold it, and may give its holder time."""
+    assert locks.is_held(lock) and locks.is_held(lock, 0.05)
+    assert holder.stdin is not None
+    holder.stdin.close()
+    assert not locks.is_held(lock, 30.0)
+    assert not locks.is_held(f"{lock}.none", 30.0)
+
+
 def test_an_error_in_the_block_releases(lock: str) -> None:
     with pytest.raises(ZeroDivisionError), locks.locked(lock, 0, "me", "VM web"):
         raise ZeroDivisionError

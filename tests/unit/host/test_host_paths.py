@@ -66,6 +66,7 @@ def test_layout(monkeypatch: pytest.MonkeyPatch, uid: int, environment: dict[str
         ("serial_log", "/var/lib/maqet/vms/web/serial.log"),
         ("qemu_log", "/var/lib/maqet/vms/web/qemu.log"),
         ("last_exit", "/var/lib/maqet/vms/web/last-exit.json"),
+        ("snapshots", "/var/lib/maqet/vms/web/snapshots.json"),
         ("run", "/run/maqet/web"),
         ("runner_socket", "/run/maqet/web/runner.sock"),
         ("monitor_socket", "/run/maqet/web/monitor.sock"),

@@ -42,6 +42,8 @@ def test_injections_are_refused_and_leave_nothing(host: Host, name: str) -> None
         ("maqet_qmp", {"vm": "web", "command": "query-status", "timeout": 0}, "invalid_option"),
         ("maqet_vm", {"name": "web", "state": "paused"}, "vm_not_found"),
         ("maqet_vm", {"name": "web", "memory": "banana"}, "invalid_option"),
+        ("maqet_snapshot", {"vm": "web", "name": "one"}, "vm_not_found"),
+        ("maqet_snapshot", {"vm": "web", "name": "12"}, "invalid_option"),
         ("maqet_vm_info", {"name": "a/b"}, "invalid_option"),
         ("maqet_audit_info", {"vm": "web"}, "audit_not_found"),
     ],

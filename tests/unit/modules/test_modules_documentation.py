@@ -39,6 +39,7 @@ def specification(name: str) -> Options:
 
 def test_there_are_modules() -> None:
     assert {"maqet_vm", "maqet_qmp", "maqet_guest", "maqet_vm_info", "maqet_audit_info"} <= set(MODULES)
+    assert "maqet_snapshot" in MODULES
 
 
 # These are promises: a changed default is a changed module.
@@ -47,18 +48,38 @@ DEFAULTS: dict[str, Options] = {
         "name": "required",
         "state": "present",
         "memory": None,
+        "hugepages": None,
+        "balloon": None,
+        "balloon_target": None,
         "cpus": None,
+        "cpus_max": None,
+        "cpu_topology": None,
         "cpu_model": None,
+        "cpu_features": None,
         "machine": None,
         "arch": None,
         "accel": None,
+        "uuid": None,
+        "smbios": None,
+        "clock": None,
+        "boot": None,
+        "firmware": None,
+        "tpm": None,
         "kernel": None,
         "initrd": None,
         "cmdline": None,
         "disks": None,
         "networks": None,
+        "cloud_init": None,
+        "shares": None,
         "serial": None,
         "display": None,
+        "vnc": None,
+        "video": None,
+        "rng": None,
+        "watchdog": None,
+        "host_devices": None,
+        "devices": None,
         "agent": None,
         "extra_args": None,
         "labels": None,
@@ -101,6 +122,12 @@ DEFAULTS: dict[str, Options] = {
         "arguments": None,
         "commands": None,
         "exec": None,
+        "put": None,
+        "get": None,
+        "fsfreeze": None,
+        "addresses": None,
+        "shutdown": None,
+        "time_sync": None,
         "allow_dangerous": False,
         "explain": False,
         "wait_for_agent": False,
@@ -108,7 +135,49 @@ DEFAULTS: dict[str, Options] = {
         "timeout": 30,
         "reason": "",
     },
-    "maqet_vm_info": {"name": None, "timeout": 10},
+    "maqet_snapshot": {
+        "vm": "required",
+        "name": "required",
+        "state": "present",
+        "description": None,
+        "memory": None,
+        "disks": None,
+        "fsfreeze": False,
+        "group": None,
+        "keep": None,
+        "allow_restart": False,
+        "stop_timeout": 60,
+        "force": False,
+        "timeout": 600,
+        "reason": "",
+    },
+    "maqet_keys": {
+        "vm": "required",
+        "keys": None,
+        "text": None,
+        "layout": "us",
+        "hold_ms": 20,
+        "timeout": 30,
+        "reason": "",
+    },
+    "maqet_screenshot": {
+        "vm": "required",
+        "filename": "screenshot.png",
+        "dest": None,
+        "device": None,
+        "head": None,
+        "timeout": 30,
+        "reason": "",
+    },
+    "maqet_device": {
+        "vm": "required",
+        "state": "present",
+        "disk": None,
+        "network": None,
+        "device": None,
+        "timeout": 60,
+    },
+    "maqet_vm_info": {"name": None, "gather": [], "timeout": 10},
     "maqet_audit_info": {
         "vm": "required",
         "last": None,
@@ -228,6 +297,7 @@ def test_secrets_are_kept_out_of_syslog(name: str) -> None:
     spec = load(name).SPEC
     if name == "maqet_guest":
         assert [key for key, one in spec["exec"]["options"].items() if one.get("no_log")] == ["argv", "env", "input"]
+        assert spec["put"]["options"]["content"]["no_log"] is True
     if name in ("maqet_qmp", "maqet_guest"):
         assert spec["arguments"]["no_log"] is True
         assert spec["commands"]["options"]["arguments"]["no_log"] is True

@@ -50,6 +50,7 @@ def seen(number: int, name: str) -> Message:
 def test_all_that_is_asked_reaches_the_runner(vm: Runner) -> None:
     commands: list[Message] = [{"execute": "stop"}, {"execute": "send-key", "arguments": {"keys": []}}]
     more: Message = {"explain": True, "policy": {"consent": False}, "witness": {"seq": 1, "hash": "0" * 64}}
+    more["grants"] = {"files": [["/srv/a", True]], "listen": [], "devices": []}
     asked = Asked(commands, PATIENCE, True, True, "INC-1", {"task": "look"}, **more)
     assert vm.send(asked) == ANSWER
     assert vm.heard == [
@@ -65,6 +66,7 @@ def test_all_that_is_asked_reaches_the_runner(vm: Runner) -> None:
             "explain": True,
             "policy": {"consent": False},
             "witness": {"seq": 1, "hash": "0" * 64},
+            "grants": {"files": [["/srv/a", True]], "listen": [], "devices": []},
         }
     ]
 

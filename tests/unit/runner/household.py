@@ -18,6 +18,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files, proc
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import Folder
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Crew
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.keeper import Keeper, Wishes
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import (
@@ -129,7 +130,7 @@ class House:
         if self.failures:
             raise self.failures.pop(0)
         qemu = self.run_qemu()
-        found = Emulator(qemu.process, os.pidfd_open(qemu.process.pid), FACTS, self.paths.qemu_log)
+        found = Emulator(qemu.process, os.pidfd_open(qemu.process.pid), FACTS, self.paths.qemu_log, Crew(self.paths))
         found.popen = qemu.child
         self.on_start(qemu)
         return found

@@ -10,9 +10,11 @@ import stat
 import typing as t
 
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import desk as room
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import Desk, open_desk
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Helper
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.keeper import myself
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, UUID, Answer, Refusal, records
@@ -92,6 +94,26 @@ def test_its_socket_is_open_and_ours_alone(house: House) -> None:
     assert (known["run_state"], known["qemu"]["pid"]) == ("running", house.qemus[0].process.pid)
 
 
+def test_the_conversation_with_the_agent_is_made_where_the_loop_is(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread without one Python 3.9 can make no lock, so that no VM with an agent would start."""
+    made: list[asyncio.AbstractEventLoop] = []
+    agent = room.Agent
+
+    def make(path: str, session: Session) -> room.Agent:
+        made.append(asyncio.get_running_loop())
+        return agent(path, session)
+
+    async def nothing(_desk: Desk) -> None:
+        return None
+
+    monkeypatch.setattr(room, "Agent", make)
+    at(house, nothing, agent=True)
+    at(house, nothing)
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize(
     ("state", "seconds", "obeys", "gone", "asked"),
     [
@@ -123,3 +145,23 @@ def test_a_power_button_on_a_monitor_that_does_not_answer(house: House) -> None:
     house.answers = {"query-status": lambda client, _message: client.end()}
     assert at(house, lambda desk: desk.powered_down(60, asyncio.Event())) is False
     assert house.qemus[0].asked == []
+
+
+def test_a_helper_that_is_gone_is_told_of_once_and_not_if_qemu_has_ended(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_MOMENT", 0.01)
+    ended, gone = Helper("tpm", Process(4711, 1), None), Helper("other", Process(4712, 1), None)
+
+    async def scenario(desk: Desk) -> t.Any:
+        qemu = asyncio.Event()
+        for helper in (gone, gone):
+            desk.helper_gone(qemu)(helper)
+            await asyncio.gather(*desk._telling)
+        qemu.set()
+        desk.helper_gone(qemu)(ended)
+        await asyncio.gather(*desk._telling)
+        return [(event["event"], event["data"]) for event in desk.session.events(0)]
+
+    expected = ("MAQET_HELPER_EXITED", {"helper": "other", "pid": 4712, "status": None})
+    assert at(house, scenario) == [expected]

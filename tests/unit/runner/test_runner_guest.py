@@ -181,3 +181,57 @@ def test_a_vm_without_a_port(world: World) -> None:
 def test_bad_requests(world: World, fields: Message) -> None:
     world.fails("invalid_request", "guest-ping", **fields)
     assert not world.log.exists()
+
+
+INTERFACES = "guest-network-get-interfaces"
+CARD = "52:54:00:12:34:56"
+
+
+def interfaces(*told: str) -> list[Message]:
+    return [{"name": "eth0", "hardware-address": CARD, "ip-addresses": [{"ip-address": one} for one in told]}]
+
+
+def test_an_address_is_asked_for_until_there_is_one(world: World) -> None:
+    """One intent and one result for the question, however often it was put."""
+    assert world.agent
+    world.agent.answers = {INTERFACES: [[], interfaces("fe80::1"), interfaces("fe80::1", "192.0.2.10")]}
+    answer = world.ask(INTERFACES, wait_address={"family": "any", "macs": [CARD]}, wait_agent=True)
+    assert answer["responses"] == [interfaces("fe80::1", "192.0.2.10")]
+    assert len(world.agent.asked) == 3
+    assert world.recorded == [(INTERFACES, "intent", None), (INTERFACES, "result", "success")]
+
+
+@pytest.mark.parametrize("wanted", [{"family": "ipv6", "macs": []}, {"family": "any", "macs": ["52:54:00:00:00:00"]}])
+def test_an_address_that_does_not_come(world: World, wanted: Message) -> None:
+    """Of another family, or of another card."""
+    assert world.agent
+    world.agent.answers = {INTERFACES: [interfaces("192.0.2.10")] * 99}
+    error = world.fails("guest_timeout", INTERFACES, wait_address=wanted, timeout=0.2)
+    assert "eth0 192.0.2.10" in str(error) and error.details["addresses"][0]["address"] == "192.0.2.10"
+
+
+def test_the_last_word_is_kept_when_the_agent_falls_silent(world: World) -> None:
+    assert world.agent
+    silence = MaqetError("no answer", "guest_timeout")
+    world.agent.answers = {INTERFACES: [interfaces("fe80::1"), silence]}
+    error = world.fails("guest_timeout", INTERFACES, wait_address={"family": "any", "macs": []})
+    assert "eth0 fe80::1" in str(error)
+    world.agent.answers = {INTERFACES: [silence]}
+    assert "no answer" in str(world.fails("guest_timeout", INTERFACES, wait_address={"family": "any", "macs": []}))
+
+
+@pytest.mark.parametrize(
+    ("commands", "wanted"),
+    [
+        (("guest-ping",), {"family": "any", "macs": []}),
+        ((INTERFACES, INTERFACES), {"family": "any", "macs": []}),
+        ((INTERFACES,), True),
+        ((INTERFACES,), {"family": "ipx", "macs": []}),
+        ((INTERFACES,), {"family": "any", "macs": ["x"]}),
+        ((INTERFACES,), {"family": "any", "macs": "x"}),
+        ((INTERFACES,), {"family": []}),
+    ],
+)
+def test_a_wish_for_an_address_that_is_none(world: World, commands: tuple[str, ...], wanted: t.Any) -> None:
+    world.fails("invalid_request", *commands, wait_address=wanted)
+    assert world.agent and world.agent.asked == []

@@ -14,6 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.render impor
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import Source
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.chain import Link
+from ansible_collections.maqet.qemu.plugins.module_utils.host.identity import RANGES
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
 
 
@@ -38,10 +39,12 @@ def test_numbers_and_access(image: str, tmp_path: pathlib.Path) -> None:
         assert opened.disk("root", str(tmp_path / "link"), "raw", False) == Source("/dev/fdset/2", "raw")
         assert opened.disk("cd", image, "qcow2", True) == Source("/dev/fdset/3", "qcow2")
         assert opened.base("root", Link(image, "raw")) == Source("/dev/fdset/4", "raw")
-        assert [one.number for one in opened.sets] == [1, 2, 2, 3, 4]
-        assert [one.opaque for one in opened.sets] == ["serial", "disk-root", "disk-root", "disk-cd", "base-root"]
+        assert opened.seed(image) == Source("/dev/fdset/5", "raw")
+        assert [one.number for one in opened.sets] == [1, 2, 2, 3, 4, 5]
+        names = ["serial", "disk-root", "disk-root", "disk-cd", "base-root", "seed"]
+        assert [one.opaque for one in opened.sets] == names
         modes = [access(one.fd) for one in opened.sets]
-        assert modes == [os.O_WRONLY, os.O_RDWR, os.O_RDONLY, os.O_RDONLY, os.O_RDONLY]
+        assert modes == [os.O_WRONLY, os.O_RDWR, os.O_RDONLY, os.O_RDONLY, os.O_RDONLY, os.O_RDONLY]
         assert fcntl.fcntl(opened.sets[0].fd, fcntl.F_GETFL) & os.O_APPEND
         assert opened.inherited == [one.fd for one in opened.sets]
         assert isinstance(opened.sets[0], FdSet)
@@ -84,3 +87,42 @@ def test_what_cannot_be_opened(tmp_path: pathlib.Path, kind: str) -> None:
     assert (caught.value.error_code, caught.value.details["option"]) == ("invalid_option", "disks: root")
     assert str(path) in str(caught.value)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_secret_is_in_memory_alone() -> None:
+    before = os.listdir("/proc/self/fd")
+    with contextlib.ExitStack() as stack:
+        opened = Opened(stack)
+        name = opened.secret("vnc", "hüsh")
+        assert name == f"/proc/self/fd/{opened.inherited[0]}"
+        assert pathlib.Path(name).read_text("utf-8") == "hüsh"
+        assert os.readlink(name).startswith("/memfd:maqet-vnc"), "on no disk"
+        with pytest.raises(PermissionError):
+            os.write(opened.inherited[0], b"x")
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_node_of_a_device(image: str) -> None:
+    with contextlib.ExitStack() as stack:
+        opened = Opened(stack)
+        assert opened.node("host_devices[0].usb", image) == "/dev/fdset/1"
+        assert access(opened.sets[0].fd) == os.O_RDWR
+        with pytest.raises(MaqetError, match=r"^host_devices\[0\]\.usb: .* cannot be opened: No such file"):
+            opened.node("host_devices[0].usb", image + "x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_link_that_a_vms_qemu_has_made_is_not_followed(image: str, tmp_path: pathlib.Path) -> None:
+    """Two VMs may have an image one after another, or one below the other's: it lies in the folder of one of them."""
+    disks = tmp_path / "disks"
+    disks.mkdir()
+    os.chown(disks, RANGES[0][0], RANGES[0][0])
+    (disks / "root.raw").symlink_to(image)
+    with contextlib.ExitStack() as stack:
+        opened = Opened(stack)
+        for readonly in (True, False):
+            with pytest.raises(MaqetError, match="can have made that link"):
+                opened.disk("root", str(disks / "root.raw"), "raw", readonly)
+        with pytest.raises(MaqetError, match="can have made that link"):
+            opened.base("root", Link(str(disks / "root.raw"), "raw"))
+        assert opened.inherited == []

@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.identity import RANGES
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import premises
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import UUID
@@ -119,3 +120,19 @@ def test_a_link_in_the_place_of_a_folder(vm: Vm, tmp_path: pathlib.Path, folder:
 def test_the_folder_of_the_display(vm: Vm) -> None:
     premises.display(vm.paths, 2_100_000_001)
     assert modes(os.path.dirname(vm.paths.vnc_socket)) == (2_100_000_001, 2_100_000_001, 0o700)
+
+
+def test_a_folder_that_is_all_qemus_changes_hands_as_a_whole(vm: Vm) -> None:
+    """A VM that was removed without purge, and defined anew, has another number."""
+    first, second = RANGES[0][:2]
+    kept = pathlib.Path(vm.paths.tpm, "tpm2-00.permall")
+    for uid in (first, first, second):
+        premises.own_folder(vm.paths, vm.paths.tpm, uid)
+        kept.touch()
+        os.chown(kept, first, first)
+    premises.own_folder(vm.paths, vm.paths.tpm, second)
+    assert modes(str(kept)) == (second, second, 0o600) and modes(vm.paths.tpm) == (second, second, 0o700)
+    pathlib.Path(vm.paths.tpm, "link").symlink_to(vm.foreign)
+    with pytest.raises(MaqetError, match="is a link"):
+        premises.own_folder(vm.paths, vm.paths.tpm, second)
+    assert modes(vm.foreign) == (0, 0, 0o644)

@@ -100,7 +100,7 @@ def test_the_notes_of_a_host_that_cannot_be_written_to(paths: VmPaths, monkeypat
 
 def fill(paths: VmPaths) -> None:
     sockets = (paths.runner_socket, paths.monitor_socket, paths.direct_socket, paths.agent_socket, paths.vnc_socket)
-    for path in (*sockets, paths.status, paths.events, paths.order):
+    for path in (*sockets, paths.serial_socket, paths.status, paths.events, paths.order):
         pathlib.Path(path).touch()
 
 

@@ -11,8 +11,10 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host.identity import RANGES
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job, Resolved, perform, resolve, undo
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Resolved, resolve
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job, perform, undo
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import UUID
 from ansible_collections.maqet.qemu.tests.unit.vm.conftest import Images
 
@@ -33,7 +35,7 @@ def made(disks: list[Disk], paths: VmPaths) -> Definition:
     """A VM that has these disks."""
     found = resolve(disks, None, paths)
     for job in found.jobs:
-        perform(job)
+        perform(job, paths)
     return stored(disks, found)
 
 
@@ -53,7 +55,7 @@ def test_a_new_disk(images: Images, paths: VmPaths, fmt: str) -> None:
     file = DiskFile(os.path.join(paths.disks, f"root.{fmt}"), fmt, True)
     assert found == Resolved({"root": file}, [Job("create_disk", "root", file, 4 * MIB)])
     assert not os.path.exists(paths.home)
-    perform(found.jobs[0])
+    perform(found.jobs[0], paths)
     info = images.info(file.path)
     assert (info["format"], info["virtual-size"]) == (fmt, 4 * MIB)
     assert os.listdir(paths.disks) == [f"root.{fmt}"]
@@ -154,7 +156,7 @@ def test_growing(images: Images, paths: VmPaths, fmt: str) -> None:
     found = resolve([{"name": "root", "size": 4 * MIB, "format": fmt}], definition, paths)
     assert [(job.kind, job.size) for job in found.jobs] == [("grow_disk", 4 * MIB)]
     assert found.files == definition.files
-    perform(found.jobs[0])
+    perform(found.jobs[0], paths)
     assert images.info(found.files["root"].path)["virtual-size"] == 4 * MIB
     undo(found.jobs[0])
     assert os.path.exists(found.files["root"].path)
@@ -243,14 +245,14 @@ def test_what_a_guest_writes_to_a_disk_of_ours_is_not_believed(images: Images, p
     assert found.files == definition.files
     assert [job.size for job in found.jobs] == ([size] if size > 4 * MIB else [])
     for job in found.jobs:
-        perform(job)
+        perform(job, paths)
     assert os.path.getsize(definition.files["root"].path) == size
 
 
 def test_a_disk_that_cannot_be_made_leaves_nothing(images: Images, paths: VmPaths) -> None:
     found = resolve([{"name": "root", "size": 1 << 62}], None, paths)
     with pytest.raises(MaqetError) as caught:
-        perform(found.jobs[0])
+        perform(found.jobs[0], paths)
     assert caught.value.error_code == "command_failed"
     assert os.listdir(paths.disks) == []
 
@@ -261,3 +263,16 @@ def test_names_with_colons_and_commas_are_files(images: Images, paths: VmPaths) 
     odd = str(images.folder / "nbd:a,b=c")
     os.rename(path, odd)
     assert resolve([{"name": "root", "path": odd}], None, paths).files["root"] == DiskFile(odd, "qcow2")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+@pytest.mark.parametrize("key", ["path", "base", "clone"])
+def test_a_link_that_another_vms_qemu_has_made(
+    images: Images, paths: VmPaths, tmp_path: pathlib.Path, key: str
+) -> None:
+    secret, disks = images.make("secret.raw", "raw"), tmp_path / "disks"
+    disks.mkdir()
+    os.chown(disks, RANGES[0][0], RANGES[0][0])
+    (disks / "root.raw").symlink_to(secret)
+    words = refused(f"disks[0].{key}", {"name": "root", key: str(disks / "root.raw")}, paths)
+    assert "the QEMU of a VM can have made that link" in words

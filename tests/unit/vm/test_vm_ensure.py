@@ -12,10 +12,12 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import Change
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import wait_for
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, files, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import belongings
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import ensure as room
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
@@ -103,6 +105,18 @@ def test_a_life(task: Task, vm: FakeVm, images: Images) -> None:
     assert os.listdir(vm.where.vms) == []
 
 
+def test_a_uuid_is_decided_once(task: Task) -> None:
+    own, other = "0f4c2a9e-5d1b-4c38-9a77-2f1f6f0c1d2e", "1f4c2a9e-5d1b-4c38-9a77-2f1f6f0c1d2e"
+    assert task.run("present", uuid=own.upper()) == "define"
+    assert (task.stored()["uuid"], task.stored()["intent"]) == (own, {})
+    assert task.run("present", uuid=own) == ""
+    for state in ("present", "running", "stopped"):
+        error = task.fails(state, uuid=other)
+        assert error.details["option"] == "uuid" and own in str(error)
+    assert task.run("present", memory="1G") == "redefine" and task.stored()["uuid"] == own
+    assert task.run("absent", uuid=other) == "undefine", "what is to go may be called as one likes"
+
+
 def test_deciding_touches_nothing(task: Task, vm: FakeVm, images: Images, tmp_path: pathlib.Path) -> None:
     work = task.work("running", disks=[DISK])
     assert [action.kind for action in work.decide()] == ["create_disk", "define", "start", "resume"]
@@ -131,7 +145,7 @@ def test_a_start_that_fails_brings_the_old_definition_back(task: Task, vm: FakeV
 
 
 def test_a_disk_that_cannot_be_made_takes_the_others_back(task: Task, vm: FakeVm, images: Images) -> None:
-    os.makedirs(os.path.join(vm.paths.disks, "second.qcow2.new"))
+    os.makedirs(os.path.join(vm.paths.home, "second.qcow2.new"))
     error = task.fails("present", disks=[DISK, {"name": "second", "size": "1M"}])
     assert error.error_code == "command_failed"
     assert tree(vm) == []
@@ -154,11 +168,26 @@ def test_what_removing_leaves(task: Task, vm: FakeVm, images: Images, purge: boo
     (pathlib.Path(vm.paths.output) / "dump").touch()
     work = task.work("absent", purge=purge)
     assert work.decide()[0].kind == "stop"
-    assert work.owned() == [os.path.join(vm.paths.disks, "root.qcow2")]
+    assert work.images() == [os.path.join(vm.paths.disks, "root.qcow2")]
     work.perform()
     assert work.work.stop_steps == ["system_powerdown"]
     assert tree(vm) == left
     assert os.path.exists(mine)
+
+
+@pytest.mark.parametrize(("purge", "left"), [(False, ["web/nvram/vars.raw", "web/tpm/state"]), (True, [])])
+def test_what_the_guest_keeps_beside_its_disks(task: Task, vm: FakeVm, purge: bool, left: list[str]) -> None:
+    task.run("running")
+    for file in ("nvram/vars.raw", "tpm/state", "helper-tpm.log", "helper-tpm.log.1"):
+        path = pathlib.Path(vm.paths.home, file)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    work = task.work("absent", purge=purge)
+    work.decide()
+    assert belongings.state(vm.paths) == [vm.paths.nvram, vm.paths.tpm]
+    work.perform()
+    assert tree(vm) == left
+    assert task.run("absent", purge=purge) == ""
 
 
 class Killed(BaseException):
@@ -269,3 +298,32 @@ def test_one_that_ends_right_after_its_start(task: Task, vm: FakeVm, monkeypatch
     error = task.fails("running", memory="512M")
     assert error.error_code == "vm_exited"
     assert not os.path.exists(vm.paths.definition), "its guest has never run, so nothing of it is kept"
+
+
+def test_what_a_running_vm_was_told_is_taken_back(
+    task: Task, vm: FakeVm, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the same definitions, though the new one, which has no file of a disk that went, is stored by then."""
+    told: list[tuple[str, list[str]]] = []
+
+    class Live:
+        def __init__(self, *given: t.Any) -> None:
+            self._files = sorted({**given[3].files, **given[4].files})
+
+        def perform(self, change: Change) -> None:
+            told.append((change.kind, self._files))
+
+    def refused(_action: t.Any) -> None:
+        raise MaqetError("no", "policy_denied")
+
+    more = {"name": "more", "size": "1M"}
+    task.run("running", disks=[DISK, more])
+    before = task.stored()
+    monkeypatch.setattr(room, "Live", Live)
+    work = task.work("paused", disks=[DISK])
+    assert [action.kind for action in work.decide()] == ["unplug_disk", "redefine", "pause"]
+    monkeypatch.setattr(work, "_send", refused)
+    with pytest.raises(MaqetError, match="no"):
+        work.perform()
+    assert told == [("unplug_disk", ["more", "root"]), ("plug_disk", ["more", "root"])]
+    assert task.stored() == before

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import remove
-from ansible_collections.maqet.qemu.plugins.module_utils.vm import guest
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import guest, guest_deeds
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, FakeServer, Message, runner
 from ansible_collections.maqet.qemu.tests.unit.vm.world import FakeVm
 
@@ -28,7 +28,7 @@ def params(**given: t.Any) -> Message:
     program = given.get("exec")
     if program is not None:
         given["exec"] = {"path": None, "argv": None, "env": None, "input": None, "capture": True, **program}
-    options = dict.fromkeys(("command", "arguments", "commands", "exec"))
+    options = dict.fromkeys(("command", "arguments", "commands", "exec", *guest_deeds.FORMS))
     rest = {"timeout": PATIENCE, "allow_dangerous": False, "explain": False, "wait_for_agent": False}
     return {"vm": "web", **options, **rest, "max_reply": "16M", "reason": "", **given}
 
@@ -200,3 +200,12 @@ def test_warnings() -> None:
     (text,) = guest.warnings({"decision": {**ALLOWED, "level": "warning", "class": "availability"}}, plan)
     assert "guest-shutdown is of the class availability" in text
     assert guest.warnings({"decision": ALLOWED}, plan) == []
+
+
+@pytest.mark.parametrize("mode", [0o644, 644, "rw-r--r--", "98"])
+def test_a_mode_is_octal_digits_as_they_were_written(mode: t.Any) -> None:
+    """Without quotes YAML makes 420 of 0644, whose digits are another mode."""
+    put = {"content": "x", "src": None, "dest": "/etc/x", "mode": mode}
+    with pytest.raises(MaqetError, match=r"put\.mode: .* in quotes"):
+        guest.checked(params(put=put), False, {})
+    guest.checked(params(put={**put, "mode": "0644"}), False, {})

@@ -164,6 +164,7 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
         "uuid": UUID,
         "definition": {"memory": 512},
         "disks": {},
+        "networks": [],
         "qemu_pid": vm.qemu.pid,
         "qemu_uid": 1000,
         "runner_pid": vm.runner.pid,
@@ -176,6 +177,7 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
             "current": False,
         },
         "restarts": 0,
+        "helpers": {},
         "qemu_version": "7.2.22",
         "qemu_binary": "/usr/bin/qemu",
         "accel": "tcg",
@@ -223,6 +225,7 @@ def test_a_runner_that_is_none_is_not_passed_by(vm: FakeVm) -> None:
 
 STOPPED = Actual(definition=t.cast(t.Any, object()))
 ABSENT = Actual()
+WAITING = Actual(definition=t.cast(t.Any, object()), waiting=True)
 
 
 def runs(run_state: str) -> Actual:
@@ -242,6 +245,9 @@ def runs(run_state: str) -> Actual:
         (STOPPED, "restarted", ("stopped", "running")),
         (STOPPED, "stopped", None),
         (STOPPED, "absent", ("stopped", "absent")),
+        (WAITING, "stopped", ("restarting", "stopped")),
+        (WAITING, "running", ("restarting", "running")),
+        (WAITING, "present", None),
         (runs("running"), "stopped", ("running", "stopped")),
         (runs("running"), "paused", ("running", "paused")),
         (runs("running"), "restarted", ("running", "running")),
@@ -252,7 +258,8 @@ def runs(run_state: str) -> Actual:
     ],
 )
 def test_diff_of_the_status(actual: Actual, state: str, status: t.Optional[tuple[str, str]]) -> None:
-    now = Situation(actual.definition is not None, actual.run_state if actual.qemu else None)
+    run_state = actual.run_state if actual.qemu else None
+    now = Situation(actual.definition is not None, run_state, waiting=actual.waiting)
     difference = diff({}, {})
     actions = plan_absent(now, [], False) if state == "absent" else plan(state, now, difference, [], True)
     before, after = ({}, {}) if status is None else ({"status": status[0]}, {"status": status[1]})

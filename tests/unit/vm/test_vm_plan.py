@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference, diff
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Job
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.making import Job
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import (
     STATES,
     Action,
@@ -222,6 +222,17 @@ def test_absent(now: Situation, owned: list[str], purge: bool, expected: str) ->
     assert [action.detail["path"] for action in actions if action.kind == "delete_disk"] == (owned if purge else [])
 
 
+def test_what_the_guest_keeps_beside_its_disks_goes_with_them() -> None:
+    state = ["/v/nvram", "/v/tpm"]
+    assert kinds(plan_absent(STOPPED, ["/d"], False, state)) == "undefine"
+    actions = plan_absent(RUNNING, ["/d"], True, state)
+    assert kinds(actions) == "stop delete_disk delete_state delete_state undefine"
+    assert [action.detail["path"] for action in actions if action.kind == "delete_state"] == state
+    assert kinds(plan_absent(ABSENT, [], True, state)) == "delete_state delete_state undefine", (
+        "also of one from before"
+    )
+
+
 @pytest.mark.parametrize("state", [state for state in STATES if state not in ("absent", "restarted")])
 @pytest.mark.parametrize("now", [ABSENT, STOPPED, RUNNING, PAUSED, FRESH, ORPHAN, LONELY, OLD, WAITING])
 @pytest.mark.parametrize("difference", [NONE, LIVE, COSTLY])
@@ -243,3 +254,50 @@ def test_a_second_run_finds_nothing_to_do(state: str, now: Situation, difference
 )  # fmt: skip
 def test_who_executes(run_state: t.Optional[str], expected: bool) -> None:
     assert executes(run_state) is expected
+
+
+DISK = {"name": "d", "size": 1 << 20}
+PLUG = diff({}, {"disks": [DISK]}, "x86_64")
+UNPLUG = diff({"disks": [DISK]}, {"disks": []}, "x86_64")
+GROW = diff({"disks": [DISK]}, {"disks": [{**DISK, "size": 2 << 20}]}, "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "difference", "jobs", "expected"),
+    [
+        ("present", RUNNING, PLUG, [NEW_DISK], "create_disk plug_disk redefine"),
+        ("running", RUNNING, PLUG, [NEW_DISK], "create_disk plug_disk redefine"),
+        ("running", PAUSED, PLUG, [NEW_DISK], "create_disk plug_disk redefine resume"),
+        ("running", RUNNING, UNPLUG, [], "unplug_disk redefine"),
+        ("present", RUNNING, GROW, [GROWN_DISK], "grow_disk redefine"),
+        ("present", PAUSED, UNPLUG, [], REFUSED),
+        ("present", FRESH, UNPLUG, [], REFUSED),
+        ("present", STOPPED, PLUG, [NEW_DISK], "create_disk redefine"),
+        ("stopped", RUNNING, PLUG, [NEW_DISK], "stop create_disk redefine"),
+        ("restarted", RUNNING, PLUG, [NEW_DISK], "stop create_disk redefine start resume"),
+        ("running", RUNNING, diff({}, {"disks": [DISK], "memory": 1024}, "x86_64"), [NEW_DISK], REFUSED),
+    ],
+)
+def test_what_a_running_qemu_takes(
+    state: str, now: Situation, difference: Difference, jobs: list[Job], expected: str
+) -> None:
+    assert planned(state, now, difference, False, *jobs) == expected
+
+
+def test_a_growing_disk_costs_a_running_vm_nothing() -> None:
+    actions = plan("present", RUNNING, GROW, [GROWN_DISK], False)
+    assert [action.impact for action in actions] == ["live", "live"]
+
+
+def test_a_guest_that_is_paused_can_be_resumed_instead() -> None:
+    both = diff({"disks": [DISK]}, {"disks": [], "memory": 9}, "x86_64")
+    for now, difference, helps in ((PAUSED, UNPLUG, True), (PAUSED, both, False), (RUNNING, both, False)):
+        with pytest.raises(MaqetError) as caught:
+            plan("running", now, difference, [], False)
+        assert caught.value.error_code == "restart_required" and ("resume it" in str(caught.value)) is helps
+
+
+def test_nothing_costs_a_restart_where_nothing_runs() -> None:
+    smaller = diff({"disks": [DISK, {**DISK, "name": "e"}]}, {"disks": [{**DISK, "size": 2 << 20}], "memory": 9})
+    actions = plan("present", STOPPED, smaller, [GROWN_DISK], False)
+    assert [(action.kind, action.impact) for action in actions] == [("grow_disk", "live"), ("redefine", "live")]

@@ -22,6 +22,7 @@ WHERE = Layout("/nowhere/s", "/nowhere/r", "/nowhere/l", "user")
 def emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     """An emulator that knows little."""
     monkeypatch.setattr(qemu, "find_binary", lambda arch: f"/bin/qemu-system-{arch}")
+    monkeypatch.setattr(qemu, "find_program", lambda _name: None)
     monkeypatch.setattr(qemu, "machines", lambda _binary: ["pc", "q35", "pc-q35-7.2", "virt"])
     monkeypatch.setattr(qemu, "cpu_models", lambda _binary, _machine: ["max", "EPYC", "EPYC-v1"])
 
@@ -43,6 +44,9 @@ def test_what_this_host_has(intent: dict[str, t.Any]) -> None:
         ({"kernel": "FILE/below"}, "kernel", "cannot be used: Not a directory"),
         ({"kernel": "FILE", "initrd": "/nowhere/initrd"}, "initrd", "cannot be used: No such file or directory"),
         ({"kernel": "FIFO"}, "kernel", "is neither a file nor a block device"),
+        ({"firmware": {"type": "uefi", "code": "/nowhere/code"}}, "firmware.code", "cannot be read: No such file"),
+        ({"firmware": "uefi-secure", "machine": "pc"}, "firmware", "Use machine: q35"),
+        ({"tpm": True}, "tpm", "Install the package swtpm"),
     ],
 )
 def test_what_it_lacks(tmp_path: pathlib.Path, intent: dict[str, t.Any], option: str, words: str) -> None:
@@ -51,7 +55,7 @@ def test_what_it_lacks(tmp_path: pathlib.Path, intent: dict[str, t.Any], option:
     places = {"FOLDER": str(tmp_path), "FILE": str(tmp_path / "file"), "FIFO": str(tmp_path / "fifo")}
     for key, value in intent.items():
         for word, path in places.items():
-            value = value.replace(word, path)
+            value = value.replace(word, path) if isinstance(value, str) else value
         intent = {**intent, key: value}
     with pytest.raises(MaqetError) as caught:
         preflight.check_definition({"arch": "x86_64", **intent}, WHERE)
@@ -59,6 +63,16 @@ def test_what_it_lacks(tmp_path: pathlib.Path, intent: dict[str, t.Any], option:
     assert caught.value.details["option"] == option
     assert str(caught.value).startswith(f"{option}: {caught.value.details['value']!r} ")
     assert words in str(caught.value)
+
+
+def test_a_share_must_be_a_folder(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").touch()
+    intent = {"arch": "x86_64", "shares": [{"path": str(tmp_path), "tag": "a"}]}
+    preflight.check_definition(intent, WHERE)
+    intent["shares"] = [{"path": str(tmp_path), "tag": "a"}, {"path": str(tmp_path / "file"), "tag": "b"}]
+    with pytest.raises(MaqetError, match="is no folder on this host") as caught:
+        preflight.check_definition(intent, WHERE)
+    assert caught.value.details["option"] == "shares[1].path"
 
 
 def test_a_kernel_without_read_permission(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import signal
+import subprocess
 import time
 import typing as t
 
@@ -150,6 +152,18 @@ def test_sweeping_after_a_crash(vm: FakeVm) -> None:
     sweep(vm.paths, actual)
     assert os.listdir(vm.paths.run) == ["lock"]
     sweep(vm.paths, Actual())
+
+
+def test_sweeping_ends_a_helper_of_a_qemu_that_is_gone(vm: FakeVm) -> None:
+    vm.start()
+    os.makedirs(vm.paths.home, exist_ok=True)
+    with open(vm.paths.helper_log("tpm"), "ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        helper = subprocess.Popen(["sleep", "infinity"], stderr=log)
+    with helper:
+        vm.end()
+        sweep(vm.paths, Actual())
+        assert helper.wait(PATIENCE) == -signal.SIGTERM
 
 
 def test_a_runner_that_stays_is_ended(vm: FakeVm) -> None:

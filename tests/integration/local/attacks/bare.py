@@ -63,6 +63,10 @@ def bare_qemu(place: Place, disk: Path) -> t.Iterator[str]:
         finally:
             process.kill()
             process.wait()
+            for line in Path("/proc/self/mounts").read_text().splitlines():  # one of FUSE outlives who served it
+                target = Path(line.split()[1])
+                if {place.victim, place.disks} & set(target.parents):
+                    subprocess.run(["umount", str(target)], check=True)
 
 
 def attack_bare(attack: Attack, place: Place, disk: Path) -> bool:

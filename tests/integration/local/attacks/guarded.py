@@ -17,16 +17,21 @@ from ansible_collections.maqet.qemu.tests.integration.local.attacks.picture impo
     picture,
 )
 from ansible_collections.maqet.qemu.tests.integration.local.attacks.table import Attack, Place, Step
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import ARCH, NOTHING, Local, Result
 
+#: A drive for CDs, on the port that a PC has, or on one of its own.
+_DRIVE = (
+    ("-device", "ich9-ahci,id=ahci", "-device", "ide-cd,id=cd0,bus=ahci.0")
+    if ARCH == "aarch64"
+    else ("-device", "ide-cd,id=cd0")
+)
 #: The same devices as those of the bare QEMU.
 WANTED: Result = {
-    "accel": "tcg",
-    "memory": "64",
+    **NOTHING,
     "display": "vnc",
     "disks": [{"name": "d0", "size": "4M"}],
     "extra_args": [
-        *("-device", "qemu-xhci,id=xhci", "-device", "pcie-root-port,id=rp1,chassis=1", "-device", "ide-cd,id=cd0"),
+        *("-device", "qemu-xhci,id=xhci", "-device", "pcie-root-port,id=rp1,chassis=1", *_DRIVE),
         *("-object", "authz-list,id=authz0,policy=deny", "-smp", "maxcpus=2"),
     ],
 }
@@ -71,7 +76,7 @@ class Target:
             "mode": mode,
             "allow_dangerous": consent and not step.consent,
         }
-        return {"name": attack.name, "maqet_qmp": options}
+        return {"maqet_qmp": options}
 
     def listed(self, steps: t.Sequence[tuple[Attack, Step]], mode: str, consent: bool) -> Result:
         """The options of many steps as one task, which is refused as a whole with a record for each."""
