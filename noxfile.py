@@ -253,15 +253,15 @@ def sanity_results(folder: Path) -> tuple[set[str], dict[str, str]]:
     return ran, skipped
 
 
-# Most of ansible-test's time. They say the same on every ansible-core, but for the Pythons that only an old one takes.
-SANITY_LONG = ("pylint", "import", "compile")
+# They take long, and say the same on every ansible-core, but for the Pythons that only an old one takes.
+SANITY_LONG = ("import", "compile")
 
 
 @nox.session
 def sanity(session: nox.Session) -> None:
     """`ansible-test sanity` without ignore files, on each ansible-core and each target Python that is here.
 
-    With ``--short`` an old ansible-core does what takes long on the oldest Python alone, and pylint not at all.
+    With ``--short`` an old ansible-core does what takes long on the oldest Python alone.
     """
     short = "--short" in session.posargs
     arguments = [word for word in session.posargs if word != "--short"]
@@ -288,7 +288,6 @@ def sanity(session: nox.Session) -> None:
             )
             counts.append(f"{len(ran)} of {len(ran) + len(skipped)} tests on ansible-core {controller.core}")
             lacking = SANITY_ESSENTIAL - {re.sub(r"-python-3\.\d+$", "", name) for name in ran}
-            lacking -= {"pylint"} if len(runs) > 1 else set()
             if lacking and not arguments:
                 session.warn(f"ansible-test did not run {', '.join(sorted(lacking))}")
             if not content or (lacking and not arguments):

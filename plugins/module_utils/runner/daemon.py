@@ -33,6 +33,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Re
 
 log = logging.getLogger("maqet.runner")
 
+# The customary limit is 1024, from the times of select(2).
+_DESCRIPTORS = 16384
+
 
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     """Run one VM to its end. Exit status 0: it ended, or we were asked to leave; 1: no, and the report says why."""
@@ -43,6 +46,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     os.umask(0o077)
     _keep_memory_to_ourselves()
     _pass_on_nothing()
+    _have_descriptors()
     wishes = Wishes()
     signal.signal(signal.SIGTERM, wishes.leave_early)
     signal.signal(signal.SIGPWR, wishes.leave_early)
@@ -94,6 +98,17 @@ def _pass_on_nothing() -> None:
         if libc.capget(header, sets) == 0:
             sets[2] = sets[5] = 0
             libc.capset(header, sets)
+
+
+def _have_descriptors() -> None:
+    """Raise our limit of open files, which is QEMU's too, as far as this host lets us.
+
+    Each disk, card and forwarded connection takes some. One that has none left to take a call with turns in a circle.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:

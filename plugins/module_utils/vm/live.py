@@ -116,20 +116,20 @@ class Live:
         """The tray opens whether the guest has locked it or not, as if by the button for emergencies."""
         old, new = t.cast(Disk, change.before), t.cast(Disk, change.after)
         try:
-            self._exchange(old, new)
+            self._exchange(out=old, into=new)
         except (MaqetError, OSError):
             with contextlib.suppress(MaqetError, OSError):  # no task would see that the drive is empty
-                self._exchange(new, old)
+                self._exchange(out=new, into=old)
             raise
 
-    def _exchange(self, old: Disk, new: Disk) -> None:
-        device = {"id": new["name"]}
+    def _exchange(self, out: Disk, into: Disk) -> None:
+        device = {"id": into["name"]}
         self._send("blockdev-open-tray", {**device, "force": True}, consent=True)
         self._send("blockdev-remove-medium", device)
-        self._drop_nodes(old)
-        if "path" in new:
-            self._add_nodes(new)
-            self._send("blockdev-insert-medium", {**device, "node-name": top_node(new)})
+        self._drop_nodes(out)
+        if "path" in into:
+            self._add_nodes(into)
+            self._send("blockdev-insert-medium", {**device, "node-name": top_node(into)})
         self._send("blockdev-close-tray", device)
 
     def _throttle(self, change: Change) -> None:

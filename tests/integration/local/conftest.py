@@ -92,8 +92,8 @@ class Local:
 
 
 def _directly(check_mode: bool = False, **task: Result) -> Result:
-    ((module, options),) = task.items()
-    run = modules.run_module(module, options, check=check_mode)
+    (module,) = task
+    run = modules.run_module(module, task[module], check=check_mode)
     return {"failed": run.status != 0, **run.result}
 
 

@@ -43,7 +43,7 @@ def free_ports(count: int) -> list[int]:
 def wanted(agent_guest: Result) -> Result:
     """Options of a VM whose guest has an agent and a network card with forwarded ports."""
     rules = [{"host_port": host, "guest_port": port} for port, host in zip(GUEST_PORTS, free_ports(len(GUEST_PORTS)))]
-    return {**agent_guest, "networks": [{"type": "user", "hostfwd": rules}]}
+    return {**agent_guest, "networks": [{"type": "user", "ipv6": False, "hostfwd": rules}]}
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +244,9 @@ def test_from_the_start(name: str, wanted: Result) -> None:
     opened = stamp_of(t.cast(t.Any, ended["found 2"]))
     print(f"\nagent at boot: {(ended['0'] - opened) * 1000:.0f} ms after it has opened the port, part of it its own")
     assert 0 < ended["0"] - opened < 10
-    assert fact.time is not None and ended["1"] - fact.time < SOON, "the guest says it after it has the address"
+    # The guest says it after it has the address. How soon it is known is measured above, with a guest that does nothing
+    # else; here four waits have one agent, in a guest that boots.
+    assert fact.time is not None and ended["1"] - fact.time < 2
     told = t.cast(t.Any, ended["found 1"])
     assert told["source"] == "agent" and "10.0.2.15" in [one["address"] for one in told["addresses"]]
 

@@ -8,9 +8,11 @@ import contextlib
 import socket
 import threading
 import time
+import types
 import typing as t
 
 import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.host import dial as room
 from ansible_collections.maqet.qemu.plugins.module_utils.host.dial import Dial, Place
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
 
@@ -93,6 +95,30 @@ def test_a_guest_without_network_is_not_one_that_listens(stack: contextlib.ExitS
         assert found(dial, 1.0) is None
         assert dial.seen.endswith("does not answer")
     assert 3 <= qemu.calls <= 20
+
+
+def test_a_guest_without_network_does_not_use_up_qemus_descriptors(
+    stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU keeps every call for 75 s. Time is ours here: as soon as there is nothing to do it is later."""
+    clock = [0.0]
+    monkeypatch.setattr(room, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    begun: list[float] = []
+    qemu = Qemu(stack, no_network)
+    with forwarded(qemu, b"SSH-") as dial:
+        call = dial._call
+
+        def noted(now: float) -> None:
+            begun.append(now)
+            call(now)
+
+        monkeypatch.setattr(dial, "_call", noted)
+        while clock[0] < 300:
+            assert dial.step() is None
+            clock[0] = max(clock[0] + 0.001, dial.due())
+    most = max(sum(first <= at < first + 75 for at in begun) for first in begun)
+    assert most <= 100 and max(after - before for before, after in zip(begun, begun[1:])) < 2
+    assert sum(at < 1 for at in begun) >= 5, "at first it is called often: most guests are quick"
 
 
 def test_a_guest_that_refuses(stack: contextlib.ExitStack) -> None:

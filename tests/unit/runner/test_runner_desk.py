@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import desk as room
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import Desk, open_desk
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Helper
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.keeper import myself
@@ -99,9 +100,9 @@ def test_the_conversation_with_the_agent_is_made_where_the_loop_is(
 ) -> None:
     """In a thread without one Python 3.9 can make no lock, so that no VM with an agent would start."""
     made: list[asyncio.AbstractEventLoop] = []
-    agent = room.Agent
+    agent = Agent
 
-    def make(path: str, session: Session) -> room.Agent:
+    def make(path: str, session: Session) -> Agent:
         made.append(asyncio.get_running_loop())
         return agent(path, session)
 

@@ -14,7 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import copying
+from ansible_collections.maqet.qemu.plugins.module_utils.host import copying, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import making, space
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.disks import Resolved, resolve
@@ -362,7 +362,7 @@ def test_a_qemu_that_runs_leads_nobody_out_of_a_mount_of_its_disks(
     victim = tmp_path / "victim"
     victim.mkdir()
     (victim / "root.qcow2.new").write_bytes(b"root's")
-    create = making.qemu.create_image
+    create = qemu.create_image
 
     def hostile(path: str, *rest: t.Any) -> None:
         disks = pathlib.Path(paths.disks)
@@ -374,7 +374,7 @@ def test_a_qemu_that_runs_leads_nobody_out_of_a_mount_of_its_disks(
 
     found = resolve([{"name": "root", "size": MIB}], None, paths)
     monkeypatch.setattr(making, "_apart", lambda _paths: True)
-    monkeypatch.setattr(making.qemu, "create_image", hostile)
+    monkeypatch.setattr(qemu, "create_image", hostile)
     perform(found.jobs[0], paths)
     assert [path.read_bytes() for path in victim.iterdir()] == [b"root's"]
     assert images.info(f"{paths.disks}/root.qcow2")["virtual-size"] == MIB

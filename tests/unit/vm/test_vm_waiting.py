@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host.watch import GrowingFile
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import awaited, revive, waiting
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.waiting import Watch
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Message
@@ -238,14 +239,14 @@ def test_text_that_much_has_come_after(vm: FakeVm, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(awaited, "_WINDOW", 1000)
     vm.start()
     read: list[int] = []
-    pieces = awaited.GrowingFile.read
+    pieces = GrowingFile.read
 
-    def counted(log: awaited.GrowingFile, *most: int) -> bytes:
+    def counted(log: GrowingFile, *most: int) -> bytes:
         data = pieces(log, *most)
         read.append(len(data))
         return data
 
-    monkeypatch.setattr(awaited.GrowingFile, "read", counted)
+    monkeypatch.setattr(GrowingFile, "read", counted)
     early, end = b"x" * 1500 + b"ready", b"y" * 4494 + b"z"
     say(vm, early + end + b"x" * 100_000 + b"z")
     waits = [Wait("serial", "ready"), Wait("serial", "z$")]
