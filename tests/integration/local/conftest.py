@@ -92,8 +92,9 @@ class Local:
 
 
 def _directly(check_mode: bool = False, **task: Result) -> Result:
-    (module,) = task
-    run = modules.run_module(module, task[module], check=check_mode)
+    assert len(task) == 1, "check_mode is the only keyword here"
+    module, options = next(iter(task.items()))
+    run = modules.run_module(module, options, check=check_mode)
     return {"failed": run.status != 0, **run.result}
 
 
