@@ -327,7 +327,13 @@ def unit(session: nox.Session) -> None:
 
 
 # In two parts, which can run side by side.
-_ELSEWHERE = [f"tests/integration/local/{name}" for name in ("attacks", "test_guest.py", "test_secrets.py")]
+_ELSEWHERE = [
+    f"tests/integration/local/{name}"
+    for name in (
+        *("attacks", "test_guest.py", "test_guest_deeds.py", "test_networks.py", "test_secrets.py"),
+        *("test_snapshot.py", "test_waits.py"),
+    )
+]
 PARTS = {
     "here": ["tests/integration/local", *(f"--ignore={path}" for path in _ELSEWHERE)],
     "elsewhere": [*_ELSEWHERE, "tests/integration/hosts"],
