@@ -85,7 +85,8 @@ class Dial(Closing):
         self.fd = self._epoll.fileno()
         self._calls: dict[int, _Call] = {}
         self._next = time.monotonic()
-        self._count = self._silent = 0
+        self._count = 0
+        self._pause = _EVERY
         self._answers = False
         self._refusals: collections.deque[float] = collections.deque(maxlen=_LAST)
 
@@ -128,8 +129,9 @@ class Dial(Closing):
         family = socket.AF_INET6 if ":" in self.place.address else socket.AF_INET
         line = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._count += 1
-        self._silent += 1
-        self._next = now + (min(_EVERY * _RARER**self._silent, _RARELY) if self.place.forwarded else _EVERY)
+        self._next = now + self._pause
+        if self.place.forwarded:
+            self._pause = min(self._pause * _RARER, _RARELY)
         call = _Call(line, now, _SHORT if self._count % 10 else _LONG, self.place.forwarded and self._answers)
         if call.sure:
             call.life = _LONG
@@ -169,7 +171,7 @@ class Dial(Closing):
         return None
 
     def _said(self, call: _Call, data: bytes) -> t.Optional[dict[str, t.Any]]:
-        self._silent, call.taken, call.heard = 0, True, call.heard + data
+        self._pause, call.taken, call.heard = _EVERY, True, call.heard + data
         call.life = max(call.life, _LONG)
         wanted = self.place.banner
         if not wanted or any(line.startswith(wanted) for line in call.heard.split(b"\n")[:-1]):
@@ -181,7 +183,7 @@ class Dial(Closing):
 
     def _hung_up(self, call: _Call, why: str) -> None:
         self._drop(call)
-        self._silent = 0
+        self._pause = _EVERY
         if self.place.forwarded:
             self._answers = True
             if call.sure and not call.taken and not call.half:
