@@ -8,7 +8,9 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, of_host
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.nearest import suggestion
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import masked
 
 # Filled in by our action plugin: who runs which task from where. Asserted by the controller, recorded as such.
@@ -86,9 +88,8 @@ class Task:
         return t.cast("dict[str, t.Any]", masked(dict(result), self._hidden) if self._hidden else dict(result))
 
     def _invocation(self) -> dict[str, t.Any]:
-        shown = dict(self.params if self._shown is None else self._shown)
-        shown.pop(CONTEXT, None)
-        return {"module_args": shown}
+        shown = self.params if self._shown is None else self._shown
+        return {"module_args": {key: value for key, value in shown.items() if not key.startswith("_")}}
 
 
 def run(spec: t.Mapping[str, t.Any], body: t.Callable[[Task], t.Mapping[str, t.Any]], **rules: t.Any) -> None:
@@ -105,3 +106,17 @@ def run(spec: t.Mapping[str, t.Any], body: t.Callable[[Task], t.Mapping[str, t.A
 def as_maqet(error: t.Union[MaqetError, OSError]) -> MaqetError:
     """The same error as one that a task can report."""
     return error if isinstance(error, MaqetError) else of_host(error)
+
+
+def typed(spec: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Options that stand inside of another one, as Ansible would have made them of ``spec`` for a module of their own.
+
+    Raises ``invalid_option`` with what Ansible says of them. Values are not repeated: they may be secrets.
+    """
+    for option in params:
+        if option not in spec:
+            raise MaqetError(f"{option}: there is no such option{suggestion(option, spec)}", "invalid_option")
+    checked = ArgumentSpecValidator(dict(spec)).validate(dict(params))
+    if checked.error_messages:
+        raise MaqetError(", ".join(checked.error_messages), "invalid_option")
+    return dict(checked.validated_parameters)

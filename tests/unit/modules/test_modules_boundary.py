@@ -9,8 +9,6 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.modules import maqet_vm
 from ansible_collections.maqet.qemu.tests.unit.modules.conftest import Host
 from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import FakeMonitor, records
 
@@ -45,6 +43,7 @@ def test_injections_are_refused_and_leave_nothing(host: Host, name: str) -> None
         ("maqet_snapshot", {"vm": "web", "name": "one"}, "vm_not_found"),
         ("maqet_snapshot", {"vm": "web", "name": "12"}, "invalid_option"),
         ("maqet_vm_info", {"name": "a/b"}, "invalid_option"),
+        ("maqet_vms", {"vms": [{"name": "web"}], "concurrency": -1}, "invalid_option"),
         ("maqet_audit_info", {"vm": "web"}, "audit_not_found"),
     ],
 )
@@ -166,43 +165,3 @@ def test_an_audit_log(host: Host, tmp_path: pathlib.Path) -> None:
     broken = host.run("maqet_audit_info", vm="web").result
     assert (broken["verified"], broken["first_bad"]) == (False, 1)
     assert broken["problem"]
-
-
-def params(**given: t.Any) -> dict[str, t.Any]:
-    return {**{name: entry.get("default") for name, entry in maqet_vm.SPEC.items()}, "name": "web", **given}
-
-
-@pytest.mark.parametrize(
-    ("given", "option", "value"),
-    [
-        ({"name": "a/b"}, "name", "a/b"),
-        ({"name": "n" * 200}, "name", "n" * 200),
-        ({"name": ""}, "name", ""),
-        ({"name": ".."}, "name", ".."),
-        ({"name": "web\n"}, "name", "web\n"),
-        ({"memory": "banana"}, "memory", "banana"),
-        ({"memory": "0"}, "memory", "0"),
-        ({"memory": "-1G"}, "memory", "-1G"),
-        ({"cpus": -5}, "cpus", -5),
-        ({"cpus": 0}, "cpus", 0),
-        ({"arch": "vax"}, "arch", "vax"),
-        ({"machine": "q35,accel=kvm"}, "machine", "q35,accel=kvm"),
-        ({"kernel": "relative"}, "kernel", "relative"),
-        ({"timeout": -1.0}, "timeout", -1.0),
-        ({"stop_timeout": -1.0}, "stop_timeout", -1.0),
-        ({"wait_for": ["forever"]}, "wait_for[0]", "forever"),
-        ({"wait_for": [{"serial": "("}]}, "wait_for[0].serial", "("),
-    ],
-)
-def test_values_that_cannot_be(given: dict[str, t.Any], option: str, value: t.Any) -> None:
-    with pytest.raises(MaqetError) as caught:
-        maqet_vm.desired(params(**given))
-    assert caught.value.error_code == "invalid_option"
-    assert caught.value.details == {"option": option, "value": value}
-    assert str(caught.value).startswith(f"{option}: {value!r} ")
-
-
-def test_what_is_left_out_is_not_managed() -> None:
-    wanted = maqet_vm.desired(params())
-    assert (wanted.state, wanted.given, wanted.waits) == ("present", {}, [])
-    assert (wanted.allow_restart, wanted.purge, wanted.patience.force) == (False, False, False)
