@@ -5,7 +5,10 @@
 case " $* " in
     *" -r "*) exec /bin/busybox reboot -f ;;
     *" -H "*)
-        /bin/busybox pkill -f qemu-ga   # as an init would: a guest that halts says nothing by itself
+        # As an init would, since a guest that halts says nothing by itself. The agent called us, and waits for us, so
+        # it would not obey. Its port is closed when it is a zombie.
+        /bin/busybox kill -KILL "$PPID"
+        while /bin/busybox grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$PPID/status" 2>/dev/null; do :; done
         exec /bin/busybox halt -f
         ;;
 esac

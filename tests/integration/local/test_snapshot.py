@@ -17,9 +17,9 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, watch
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
-from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
+from ansible_collections.maqet.qemu.plugins.module_utils.vm import jobs
 from ansible_collections.maqet.qemu.plugins.modules import maqet_guest, maqet_qmp, maqet_snapshot, maqet_vm
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, remove, state_of
 
@@ -341,20 +341,18 @@ def test_reasons_of_qemu(name: str, tmp_path: Path) -> None:
 
 
 def killed(vm: str, op: str, **options: t.Any) -> None:
-    """A task that gets SIGKILL as soon as it has written down that it begins ``op``."""
-    notes = layout().vm(vm).snapshots
+    """A task that gets SIGKILL as soon as QEMU works on the job of ``op``, and it would wait for its end."""
+
+    def end(_jobs: jobs.Jobs, _job: str) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
     task = os.fork()
     if task == 0:
+        jobs.Jobs._wait = end  # type: ignore[method-assign]
         call(maqet_snapshot, vm=vm, **options)
         os._exit(0)
-    while True:
-        with watch.Folder(layout().vm(vm).home) as folder:
-            if ((files.read_json(notes) or {}).get("pending") or {}).get("op") == op:
-                break
-            assert wait_readable([folder.fd], 60)
-    os.kill(task, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(task, 0)[1]) == -signal.SIGKILL
-    assert files.read_json(notes)["pending"]["op"] == op
+    assert files.read_json(layout().vm(vm).snapshots)["pending"]["op"] == op
 
 
 def test_a_task_that_is_killed(name: str) -> None:
