@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host import netlink
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.tests.hosts import modules
+from ansible_collections.maqet.qemu.tests.hosts.devices import needs_macvtap_nodes
 from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, Result, given, kill, remove
 from ansible_collections.maqet.qemu.tests.integration.local.test_devices import said
 
@@ -73,13 +74,6 @@ def other() -> t.Iterator[str]:
     chosen = f"test-{uuid.uuid4().hex[:8]}"
     yield chosen
     remove(chosen)
-
-
-def needs_nodes() -> None:
-    """Skip where the kernel does not make the nodes of macvtaps, as in most containers."""
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text("utf-8").splitlines()]
-    if not any(place == "/dev" and kind == "devtmpfs" for _what, place, kind, *_options in mounts):
-        pytest.skip("/dev is no devtmpfs, so macvtaps have no nodes there")
 
 
 def booted(guest: Result, *words: str) -> Result:
@@ -181,7 +175,7 @@ def test_two_guests_and_a_cable(name: str, other: str, guest: Result) -> None:
 
 def test_a_macvtap(name: str, guest: Result, net: Net) -> None:
     """A neighbour of whatever is at the far end of its link; it is removed whichever way its VM goes."""
-    needs_nodes()
+    needs_macvtap_nodes()
     ip("addr", "replace", "198.18.254.1/24", "dev", net.far)
     wanted = {"networks": [{"type": "macvtap", "link": net.link, "mode": "private", "queues": 2, "mtu": 1200}]}
     words = ("maqet.address.eth0=198.18.254.2/24", "maqet.ping=198.18.254.1")
@@ -258,7 +252,7 @@ ACCEPTED: dict[str, Result] = {
 def test_qemu_takes_it(name: str, word: str, net: Net) -> None:
     """And a second run has nothing to do."""
     if ACCEPTED[word]["type"] == "macvtap":
-        needs_nodes()
+        needs_macvtap_nodes()
     port = str(20000 + uuid.uuid4().int % 10000)
     places = {"BRIDGE": net.bridge, "LINK": net.link, "127.0.0.1:PORT": f"127.0.0.1:{port}"}
     card = {key: places.get(value, value) if isinstance(value, str) else value for key, value in ACCEPTED[word].items()}

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import links
 from ansible_collections.maqet.qemu.plugins.module_utils.host.netlink import Link
+from ansible_collections.maqet.qemu.tests.hosts.devices import needs_macvtap_nodes
 from ansible_collections.maqet.qemu.tests.unit.host.namespace import inside
 
 
@@ -130,6 +131,7 @@ told["kept"] = "single" in netlink.links()
 
 
 def test_macvtaps_are_known_by_their_alias() -> None:
+    needs_macvtap_nodes()
     told = inside("""
 os.system("mount -t sysfs s /sys")
 ip("link", "add", "v0", "type", "veth", "peer", "name", "v1")

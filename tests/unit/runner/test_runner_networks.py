@@ -13,6 +13,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults imp
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.networks import open_interface
+from ansible_collections.maqet.qemu.tests.hosts.devices import needs_macvtap_nodes
 definition = Definition("web1", "11111111-2222-3333-4444-555555555555")
 def made(index=0, **card):
     network = effective(normalise({"networks": [card]}), "x86_64")["networks"][0]
@@ -48,6 +49,7 @@ told["left"] = [name for name in netlink.links() if name.startswith("web1")]
 
 
 def test_a_macvtap_replaces_one_that_was_left() -> None:
+    needs_macvtap_nodes()
     found = told("""
 first = made(type="macvtap", link="v0", mtu=1200)
 index = netlink.links()["web1-s57uzs-0"].index
