@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.maqet.qemu.tests.hosts.devices import needs_macvtap_nodes
 from ansible_collections.maqet.qemu.tests.unit.host.namespace import inside
 
 _BEFORE = """
@@ -13,7 +14,6 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults imp
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import normalise
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.networks import open_interface
-from ansible_collections.maqet.qemu.tests.hosts.devices import needs_macvtap_nodes
 definition = Definition("web1", "11111111-2222-3333-4444-555555555555")
 def made(index=0, **card):
     network = effective(normalise({"networks": [card]}), "x86_64")["networks"][0]
