@@ -67,7 +67,7 @@ def run_playbook(
     options: t.Sequence[str] = (),
     seconds: float = 600.0,
 ) -> PlayOutcome:
-    """Run plays, given as data or as YAML text, and return what every task did, failed or not.
+    """Run plays, given as data, as YAML text or as a collection's playbook, and return what every task did.
 
     ``options`` go to ansible-playbook as they are (``--check``). Nothing of the user's Ansible configuration is
     used. Raises :class:`subprocess.TimeoutExpired` after ``seconds``.
@@ -75,7 +75,9 @@ def run_playbook(
     with tempfile.TemporaryDirectory(prefix="maqet-play-") as name:
         folder = Path(name)
         playbook, results, variables = folder / "play.yml", folder / "results.jsonl", folder / "vars.json"
-        playbook.write_text(play if isinstance(play, str) else json.dumps(play), "utf-8")
+        named = isinstance(play, str) and "\n" not in play
+        if not named:
+            playbook.write_text(play if isinstance(play, str) else json.dumps(play), "utf-8")
         variables.write_text(json.dumps(extra_vars or {}), "utf-8")
         results.touch()
         (folder / "ansible.cfg").touch()
@@ -90,7 +92,7 @@ def run_playbook(
                 "-e",
                 f"@{variables}",
                 *options,
-                str(playbook),
+                str(play) if named else str(playbook),
             ],
             env={**_environment(folder), "MAQET_TEST_RESULTS": str(results), **(env or {})},
             stdin=subprocess.DEVNULL,
