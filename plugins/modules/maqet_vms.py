@@ -76,7 +76,9 @@ EXAMPLES = r"""
         - type: user
       labels:
         role: web
-    vms: [web1, web2]
+    vms:
+      - web1
+      - web2
       - name: web3
         memory: 2G
       - name: db1
