@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import re
 import textwrap
@@ -22,6 +23,7 @@ from ansible_collections.maqet.qemu.tests.unit.guard import schemas
 _BLOCK = re.compile(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", re.MULTILINE)
 _RECIPE = re.compile(r"^(?P<title>[^\n]+)\n\^+\n(?P<text>.*?)(?=^[^\n]+\n[\^-]{3,}\n|\Z)", re.MULTILINE | re.DOTALL)
 
+ROLES = pathlib.Path(PAGES).parents[2] / "roles"
 ROOT = (0, ())
 ON_TRIAL = "A policy on trial"
 #: Recipe -> uid and groups of who runs its task.
@@ -155,9 +157,19 @@ def test_no_recipe_is_forgotten() -> None:
     assert titles == list(RECIPES)
 
 
+@functools.cache
+def role_options() -> set[str]:
+    """The variables of all roles."""
+    specs = [yaml.safe_load(path.read_text("utf-8")) for path in ROLES.glob("*/meta/argument_specs.yml")]
+    return {option for spec in specs for option in spec["argument_specs"]["main"]["options"]}
+
+
 def test_every_policy_and_task_in_the_guides_is_read() -> None:
     for file in sorted(pathlib.Path(PAGES).glob("*.rst")):
         for block in blocks(file.read_text(encoding="utf-8")):
+            if isinstance(block, dict) and any(key in role_options() for key in block):
+                assert set(block) <= role_options(), file.name
+                continue
             if isinstance(block, dict):
                 read(block)
                 continue
