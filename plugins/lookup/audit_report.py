@@ -42,7 +42,9 @@ options:
     default: html
   gathered:
     description:
-      - What M(maqet.qemu.maqet_audit_info) returned, as a list of dictionaries with C(host), C(vm) and C(result).
+      - What hosts said, as a list of dictionaries with C(host) and C(logs), the registered result of a loop of
+        M(maqet.qemu.maqet_audit_info) over names of VMs; and C(vms), that of M(maqet.qemu.maqet_vm_info), if it is to be told
+        when the VMs could not be listed.
     type: list
     elements: dict
     default: []
@@ -113,6 +115,6 @@ def _lines(paths: t.Sequence[str]) -> t.Iterator[Line]:
 
 def _gathered(given: t.Any) -> list[dict[str, t.Any]]:
     for told in given:
-        if not isinstance(told, dict) or not {"host", "vm", "result"} <= told.keys() or not isinstance(told["result"], dict):
-            raise AnsibleError("gathered: holds something else than dictionaries with host, vm and result. See the example.")
+        if not isinstance(told, dict) or "host" not in told or not isinstance(told.get("logs"), dict):
+            raise AnsibleError("gathered: holds something else than dictionaries with host and logs. See the documentation.")
     return list(given)

@@ -105,20 +105,21 @@ class _Maker:
             command.last = record
         command.problem = command.problem or bool(taken.problems)
 
-    def host(self, told: t.Mapping[str, t.Any]) -> None:
-        """What maqet_audit_info said of one log, as ``{host, vm, result}``."""
-        host, vm, result = str(told["host"]), str(told["vm"]), told["result"]
+    def host(self, host: str, vm: str, result: t.Mapping[str, t.Any]) -> None:
+        """What maqet_audit_info said of one log."""
         records = [record for record in result.get("records") or () if is_record(record)]
         for record in records:
             self.add(host, record, None, {})
         keys = [key for key in self.logs if key[:2] == (host, vm)]
+        if not keys and result.get("error_code") == "audit_not_found":
+            return  # of a VM that has never been started
         key = keys[-1] if keys else (host, vm, "")
         if records:
             by_hash = {records[-1]["hash"], (result.get("head") or {}).get("hash")}
             key = next((one for one in keys if self.chains.chains[one].hash in by_hash), key)
         log = self.logs.setdefault(key, Log(key))
         if result.get("failed") or result.get("unreachable"):
-            self._blame(log, Problem("host", host, vm, f"its log was not read: {result.get('msg') or 'no word why'}"))
+            self._blame(log, Problem("host", host, vm, f"not read: {result.get('msg') or 'no word why'}"))
             return
         log.verified = bool(result.get("verified"))
         if not log.verified:
@@ -134,18 +135,37 @@ class _Maker:
             self.logs[key].last = chain.seq
             self.logs[key].unseen = sum(gap.count for gap in chain.gaps)
         for key, gap in self.chains.gaps():
+            if self.logs[key].verified:
+                continue  # the host has them, and they fit
             self._blame(self.logs[key], gap_problem(key, gap))
         order = sorted(self.commands.values(), key=lambda one: (str(one.first.get("time", "")), one.first["seq"]))
         return Report(order, [log for _key, log in sorted(self.logs.items())], self.problems)
 
 
 def made_of(lines: t.Iterable[Line], gathered: t.Iterable[t.Mapping[str, t.Any]] = ()) -> Report:
-    """The report of the lines of a file of records, and of what maqet_audit_info ``gathered``."""
+    """The report of the lines of a file of records, and of what hosts said.
+
+    ``gathered`` has ``{host, logs}`` for each: the registered result of a loop of maqet_audit_info over VMs' names, and
+    with ``vms`` that of maqet_vm_info.
+    """
     maker = _Maker()
     for line in lines:
         log = line.get("log")
         origin = {name: str(line[name]) for name in _ORIGIN if line.get(name)}
         maker.add(line["host"], line["record"], log if isinstance(log, str) else None, origin)
     for told in gathered:
-        maker.host(told)
+        for vm, result in _results(told):
+            maker.host(str(told["host"]), vm, result)
     return maker.report()
+
+
+def _results(told: t.Mapping[str, t.Any]) -> t.Iterator[tuple[str, t.Mapping[str, t.Any]]]:
+    """VM and result of maqet_audit_info, for each that a host's ``logs`` hold; "" for what is of all of them."""
+    listed, logs = told.get("vms") or {}, told["logs"]
+    results = logs.get("results") or []
+    if listed.get("failed") or listed.get("unreachable"):
+        yield "", listed
+    elif not results and (logs.get("failed") or logs.get("unreachable")):
+        yield "", logs
+    for result in results:
+        yield str(result["item"]), result
