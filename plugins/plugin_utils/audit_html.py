@@ -25,6 +25,8 @@ WORDS: t.Final = {
 }
 # Problems that can have a harmless cause.
 _MILD = ("gap", "log")
+# The kernel's login uid of who has not logged in.
+_UNSET = 4294967295
 
 
 def page(
@@ -65,7 +67,7 @@ def _tiles(figures: t.Mapping[str, t.Any]) -> Markup:
         ("VMs", figures["vms"], False),
         ("commands", figures["commands"], False),
         ("denied", figures["denied"], figures["denied"] > 0),
-        ("records not seen", figures["unseen"], False),
+        ("records not seen here", figures["unseen"], False),
         ("problems of chains", len(figures["problems"]), bool(figures["problems"])),
     )
     return el(
@@ -90,8 +92,8 @@ def _problems(report: Report) -> Markup:
         el(
             "tr",
             el("td", el("span", one.kind, class_="tag " + ("warn" if one.kind in _MILD else "bad"))),
-            el("td", one.host),
-            el("td", one.vm),
+            el("td", one.host, class_="k"),
+            el("td", one.vm, class_="k"),
             el("td", one.text, class_="x"),
             el("td", _clock(one.time), class_="t"),
         )
@@ -101,22 +103,22 @@ def _problems(report: Report) -> Markup:
 
 
 def _who(commands: t.Sequence[Command]) -> Markup:
-    found: dict[tuple[str, str, str], list[Command]] = {}
+    found: dict[tuple[str, str, str, str], list[Command]] = {}
     for command in commands:
         if command.outcome != "mark":
-            found.setdefault((who(command), command.host, str(command.first.get("vm"))), []).append(command)
+            found.setdefault((*who(command), command.host, _vm(command)), []).append(command)
     rows = (
         el(
             "tr",
-            el("td", name, class_="x"),
-            el("td", host),
-            el("td", vm),
+            el("td", name, el("small", kernel), class_="k"),
+            el("td", host, class_="k"),
+            el("td", vm, class_="k"),
             el("td", len(theirs), class_="n"),
             el("td", sum(one.outcome == "denied" for one in theirs), class_="n"),
             el("td", ", ".join(sorted({str(one.first.get("op")) for one in theirs})), class_="x"),
             el("td", _clock(theirs[-1].first.get("time")), class_="t"),
         )
-        for (name, host, vm), theirs in sorted(found.items())
+        for (name, kernel, host, vm), theirs in sorted(found.items())
     )
     heads = ("Who", "Host", "VM", "#Commands", "#Denied", "Which", "Last")
     return el("section", el("h2", "Who did what to which VM"), table(heads, rows))
@@ -126,7 +128,7 @@ def _logs(logs: t.Sequence[Log]) -> Markup:
     rows = (
         el(
             "tr",
-            el("td", log.key[0]),
+            el("td", log.key[0], class_="k"),
             el("td", log.key[1], el("small", log.key[2])),
             el("td", _state(log)),
             el("td", f"{log.first} to {log.last}" if log.records else "none", class_="n"),
@@ -189,20 +191,22 @@ def _vm(command: Command) -> str:
     return str(command.first.get("vm") or "")
 
 
-def who(command: Command) -> str:
+def who(command: Command) -> tuple[str, str]:
     """Who asked: as the controller says, and by the kernel's word on the host."""
     said = command.first.get("controller")
     said = said if isinstance(said, dict) else {}
     user, host = said.get("user") or command.origin.get("user"), said.get("host") or command.origin.get("controller")
-    name = f"{user}@{host}" if user and host else str(user or "")
-    uid = command.first.get("uid")
+    uid, login = command.first.get("uid"), command.first.get("auid")
     kernel = "" if uid is None else f"uid {uid}"
-    return f"{name} ({kernel})" if name and kernel else name or kernel or "-"
+    if login not in (None, uid, _UNSET):
+        kernel += f", login uid {login}"
+    return (f"{user}@{host}" if user and host else str(user or "-")), kernel
 
 
 def _row(command: Command) -> Markup:
     first, last, outcome = command.first, command.last, command.outcome
-    name = first.get("op") or {"start": "(a runner takes over)", "rotate": "(a new file)"}.get(str(first.get("phase")), "-")
+    name, kernel = who(command)
+    op = first.get("op") or {"start": "(a runner takes over)", "rotate": "(a new file)"}.get(str(first.get("phase")), "-")
     said = first.get("controller") if isinstance(first.get("controller"), dict) else {}
     play, task = (command.origin.get(key) or (said or {}).get(key) or "" for key in ("play", "task"))
     tag = el("span", WORDS.get(outcome, outcome), class_=f"tag {outcome}")
@@ -210,10 +214,10 @@ def _row(command: Command) -> Markup:
     return el(
         "tr",
         el("td", _clock(first.get("time")), class_="t"),
-        el("td", command.host),
-        el("td", _vm(command)),
-        el("td", who(command), class_="x"),
-        el("td", el("code", name), class_="x"),
+        el("td", command.host, class_="k"),
+        el("td", _vm(command), class_="k"),
+        el("td", name, el("small", kernel), class_="k"),
+        el("td", el("code", op), class_="x"),
         el("td", first.get("class"), el("small", "warning") if first.get("level") == "warning" else None),
         el("td", tag, trouble),
         el("td", last.get("duration_ms"), class_="n"),
@@ -238,7 +242,6 @@ def _details(command: Command) -> Markup:
         "consent": first.get("consent") or None,
         "files": first.get("files"),
         "via": first.get("via"),
-        "login uid": first.get("auid"),
         "program": first.get("exe"),
         "records": f"{first['seq']} to {last['seq']}" if first["seq"] != last["seq"] else first["seq"],
         "hash": last.get("hash"),

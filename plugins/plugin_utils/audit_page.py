@@ -23,10 +23,11 @@ p { margin: .3rem 0; } .dim { color: var(--dim); }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .7rem; border-top: 1px solid var(--line); }
 thead th { border-top: 0; background: var(--soft); white-space: nowrap; font-weight: 600; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } td.t { white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } td.k { white-space: nowrap; } td.t { white-space: nowrap; font-variant-numeric: tabular-nums; }
 td small { display: block; color: var(--dim); } td.x { overflow-wrap: anywhere; min-width: 9rem; }
 code, pre { font: .86em/1.4 ui-monospace, "DejaVu Sans Mono", monospace; }
 pre { margin: .4rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; max-width: 46rem; }
+details[open] pre { min-width: 24rem; }
 .tag { display: inline-block; padding: .05rem .5rem; border-radius: 1rem; font-size: .82rem; white-space: nowrap;
   background: var(--soft); color: var(--dim); border: 1px solid var(--line); }
 .tag.success, .tag.verified { background: var(--okbg); color: var(--ok); border-color: transparent; }

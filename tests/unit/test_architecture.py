@@ -36,6 +36,7 @@ PLUGIN_ARROWS: dict[str, set[str]] = {
     "callback": {"guard"},
     "doc_fragments": set(),
     "inventory": {"host"},
+    "lookup": {"guard"},
     "plugin_utils": {"task", "guard", "host"},
 }
 # What the payload of maqet_qmp must not hold.
