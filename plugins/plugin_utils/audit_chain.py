@@ -97,6 +97,9 @@ class Chain:
                 self._restart(record)
             else:
                 problem = self._fill(gap, record)
+                if problem is not None and _seconds(record) > _seconds({"time": self.time}):
+                    problem = ("rewind", f"{problem[1]}: the log was cut off, replaced or restored")
+                    self._restart(record)
         return altered(record) or problem
 
     def _moved(self, record: Record, quiet: bool) -> Chain:
