@@ -157,7 +157,7 @@ def _list(report: Report, limit: int) -> Markup:
     shown = report.commands[::-1][:limit]
     left = len(report.commands) - len(shown)
     more = el("p", f"The newest {len(shown)}; {left} older ones are left out.", class_="dim") if left else None
-    heads = ("Time", "Host", "VM", "Who", "Command", "Class", "Decision", "#ms", "Play and task", "")
+    heads = ("Time", "Host", "VM", "Who", "Command", "Class", "Decision", "#ms", "Task and play")
     return el(
         "section",
         el("h2", "All commands, the newest first"),
@@ -221,8 +221,7 @@ def _row(command: Command) -> Markup:
         el("td", first.get("class"), el("small", "warning") if first.get("level") == "warning" else None),
         el("td", tag, trouble),
         el("td", last.get("duration_ms"), class_="n"),
-        el("td", task, el("small", play) if play else None, class_="x"),
-        el("td", _details(command), class_="x"),
+        el("td", task, el("small", play) if play else None, _details(command), class_="x"),
         data_host=command.host,
         data_vm=_vm(command),
         data_outcome=outcome,

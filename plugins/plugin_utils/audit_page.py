@@ -24,10 +24,10 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .7rem; border-top: 1px solid var(--line); }
 thead th { border-top: 0; background: var(--soft); white-space: nowrap; font-weight: 600; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } td.k { white-space: nowrap; } td.t { white-space: nowrap; font-variant-numeric: tabular-nums; }
-td small { display: block; color: var(--dim); } td.x { overflow-wrap: anywhere; min-width: 9rem; }
+td details { font-size: .85rem; } td small { display: block; color: var(--dim); } td.x { overflow-wrap: anywhere; min-width: 9rem; }
 code, pre { font: .86em/1.4 ui-monospace, "DejaVu Sans Mono", monospace; }
 pre { margin: .4rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; max-width: 46rem; }
-details[open] pre { min-width: 24rem; }
+details[open] pre { min-width: 17rem; }
 .tag { display: inline-block; padding: .05rem .5rem; border-radius: 1rem; font-size: .82rem; white-space: nowrap;
   background: var(--soft); color: var(--dim); border: 1px solid var(--line); }
 .tag.success, .tag.verified { background: var(--okbg); color: var(--ok); border-color: transparent; }
@@ -44,10 +44,12 @@ input, select, button { font: inherit; color: inherit; background: var(--bg); bo
   border-radius: .4rem; padding: .3rem .6rem; max-width: 18rem; } input { flex: 1 1 14rem; } output { color: var(--dim); }
 summary { cursor: pointer; color: var(--dim); } tr[hidden] { display: none; }
 :focus-visible { outline: 2px solid var(--bar); outline-offset: 1px; }
-@media print { :root { color-scheme: light; --bg: #fff; --fg: #000; --dim: #444; --line: #bbb; --soft: #fff; --ok: #060;
+@page { size: A4 landscape; margin: 1cm; }
+@media print { html { font-size: 10px; } :root { color-scheme: light; --bg: #fff; --fg: #000; --dim: #444; --line: #bbb; --soft: #fff; --ok: #060;
   --okbg: #fff; --bad: #900; --badbg: #fff; --warn: #640; --warnbg: #fff; } body { max-width: none; padding: 0; font-size: 11px; }
+  td.k, td.t, thead th { white-space: normal; } th, td { padding: .25rem .4rem; } .tag { padding: 0 .6rem 0 0; border: 0; }
   form, td details { display: none; } .wide { overflow: visible; border: 0; } thead { display: table-header-group; }
-  tr, svg { break-inside: avoid; } .tag { border-color: currentColor; } }
+  tr, svg { break-inside: avoid; } }
 """
 
 SCRIPT = """

@@ -187,7 +187,7 @@ def test_the_report_has_what_was_done_without_ansible_too(fleet: Fleet, name: st
     own = [row for row in commands(read_page(page.read_text("utf-8"))) if row[2] == name]
     done = [(row[4], row[6]) for row in reversed(own)]
     assert done[-3:] == [("query-status", "done"), ("migrate", "denied"), ("stop", "done")]
-    assert "in the host's log alone" in own[0][9] and "reason: by hand" in own[0][9] and "by a task" in own[1][9]
+    assert "in the host's log alone" in own[0][8] and "reason: by hand" in own[0][8] and "by a task" in own[1][8]
     mine = [one for one in told["summary"]["problems"] if one["vm"] == name]
     assert mine == []
     alone, page = fleet.report(audit_report_gather=False)
