@@ -13,10 +13,10 @@ version_added: 0.1.0
 author:
   - The maqet.qemu authors (@maqet)
 description:
-  - Takes the audit records out of the results of all tasks, on all hosts, also of loops, retries, C(async), failures and
-    ignored errors, and appends them to one file on the controller, a JSON object a line.
-  - Each line has C(host), C(play), C(task), C(user), C(controller), C(time) (of the controller), C(run), which the lines
-    of one run have in common, C(log), which tells apart the logs of two users' VMs of one name, and the C(record) as it
+  - Takes the audit records out of the results of all tasks, on all hosts, also of loops, retries, C(async), failures
+    and ignored errors, and appends them to one file on the controller, a JSON object a line.
+  - Each line has C(host), C(play), C(task), C(user), C(controller), C(time) (of the controller), C(run), which the
+    lines of one run have in common, C(log), which tells apart the logs of two users' VMs of one name, and the C(record) as it
     is in the host's log.
   - The controller is a witness of each chain. Where it was seen to end is kept in a second file, whose name ends with
     C(.witness.json), and the next records must go on from there. A record that was edited (C(changed)), that does
@@ -87,9 +87,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
         self._play = ""
         self._run: t.Optional[Run] = None
 
-    def set_options(
-        self, task_keys: t.Any = None, var_options: t.Any = None, direct: t.Any = None
-    ) -> None:
+    def set_options(self, task_keys: t.Any = None, var_options: t.Any = None, direct: t.Any = None) -> None:
         """Read the options, and begin."""
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         self._run = Run(str(self.get_option("path")))

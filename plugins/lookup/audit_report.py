@@ -34,8 +34,8 @@ options:
   format:
     description:
       - V(html) is one page, complete in itself, for a browser.
-      - V(summary) is a dictionary with C(hosts), C(vms), C(records), C(commands), C(denied), C(unseen) (records that are
-        missing) and C(problems), a list of C(kind), C(host), C(vm), C(text), C(seq) and C(time).
+      - V(summary) is a dictionary with C(hosts), C(vms), C(records), C(commands), C(denied), C(unseen) (records that
+        are missing) and C(problems), a list of C(kind), C(host), C(vm), C(text), C(seq) and C(time).
       - V(witness) is a list of C(host), C(vm), C(seq) and C(hash), where each chain was seen to end.
     type: str
     choices: [html, summary, witness]
@@ -43,8 +43,8 @@ options:
   gathered:
     description:
       - What hosts said, as a list of dictionaries with C(host) and C(logs), the registered result of a loop of
-        M(maqet.qemu.maqet_audit_info) over names of VMs; and C(vms), that of M(maqet.qemu.maqet_vm_info), if it is to be told
-        when the VMs could not be listed.
+        M(maqet.qemu.maqet_audit_info) over names of VMs; and C(vms), that of M(maqet.qemu.maqet_vm_info), if it is to be
+        told when the VMs could not be listed.
     type: list
     elements: dict
     default: []
@@ -110,11 +110,15 @@ def _lines(paths: t.Sequence[str]) -> t.Iterator[Line]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise AnsibleError(f"audit_report: {path!r} cannot be read: {error.strerror}. Give files of records.") from error
+            raise AnsibleError(
+                f"audit_report: {path!r} cannot be read: {error.strerror}. Give files of records."
+            ) from error
 
 
 def _gathered(given: t.Any) -> list[dict[str, t.Any]]:
     for told in given:
         if not isinstance(told, dict) or "host" not in told or not isinstance(told.get("logs"), dict):
-            raise AnsibleError("gathered: holds something else than dictionaries with host and logs. See the documentation.")
+            raise AnsibleError(
+                "gathered: holds something else than dictionaries with host and logs. See the documentation."
+            )
     return list(given)

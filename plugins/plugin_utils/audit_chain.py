@@ -46,7 +46,7 @@ class Problem:
 
 @dataclasses.dataclass
 class Gap:
-    """Records ``first`` to ``last``, which we have not seen; ``before`` and ``after`` are the hashes that bound them."""
+    """Records ``first`` to ``last``, which were not seen; ``before`` and ``after`` are the hashes that bound them."""
 
     first: int
     last: int
@@ -169,6 +169,7 @@ def altered(record: Record) -> tuple[str, str] | None:
 
 def _seconds(record: Record) -> float:
     try:
-        return dt.datetime.strptime(str(record.get("time")), "%Y-%m-%dT%H:%M:%S.%fZ").timestamp()
+        when = dt.datetime.strptime(str(record.get("time")), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=dt.timezone.utc)
     except ValueError:
         return 0.0
+    return when.timestamp()

@@ -21,9 +21,10 @@ Recall = t.Callable[[Key], t.Mapping[int, str]]
 
 
 class Taken(t.NamedTuple):
-    """What became of a record: the chain that it is of, whether it is new, and what is wrong."""
+    """What became of a record: its chain, and where that ended before; whether it is new; what is wrong."""
 
     key: Key
+    head: int
     new: bool
     problems: list[Problem]
 
@@ -42,18 +43,21 @@ class Chains:
         vm = str(record.get("vm") or "")
         key = self._key(host, vm, record, log)
         chain = self.chains.get(key)
+        head = record["seq"] if chain is None else chain.seq
         problems: list[Problem] = []
         if chain is None:
             others = sorted(other[2] for other in self.chains if other[:2] == key[:2])
             if others:
-                text = f"a second log: this one's VM has its sockets in {key[2] or '?'}, another's in {others[0] or '?'}"
+                text = (
+                    f"a second log: this one's VM has its sockets in {key[2] or '?'}, another's in {others[0] or '?'}"
+                )
                 problems.append(self._problem("log", key, text, record))
             self.chains[key] = Chain.begun(record)
             found = altered(record)
         else:
             seen = self._hash(key, record["seq"])
             if seen == record["hash"]:
-                return Taken(key, False, [])
+                return Taken(key, head, False, [])
             found = chain.take(record, seen)
         if found is not None:
             problems.append(self._problem(found[0], key, found[1], record))
@@ -61,7 +65,7 @@ class Chains:
                 self.hashes[key] = {}
                 self._recalled[key] = {}
         self.hashes.setdefault(key, {})[record["seq"]] = record["hash"]
-        return Taken(key, True, problems)
+        return Taken(key, head, True, problems)
 
     def _key(self, host: str, vm: str, record: Record, log: str | None) -> Key:
         """Which log of that host. One that it continues, else that of the VM with these sockets, else the only one."""

@@ -72,12 +72,15 @@ def _bar(index: int, bar: Bar, most: int) -> t.Iterator[Markup]:
             height = max(count / most * (_HEIGHT - 6), 2)
             bottom -= height
             about = el("title", f"{bar.begin:%F %T}: {count} {word}")
-            yield el("g", about, el("rect", x=left, y=round(bottom, 2), width=width, height=round(height, 2), class_=kind))
+            yield el(
+                "g", about, el("rect", x=left, y=round(bottom, 2), width=width, height=round(height, 2), class_=kind)
+            )
 
 
 def _moment(command: Command) -> list[dt.datetime]:
     try:
-        return [dt.datetime.strptime(str(command.first.get("time")), "%Y-%m-%dT%H:%M:%S.%fZ")]
+        text = str(command.first.get("time"))
+        return [dt.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=dt.timezone.utc)]
     except ValueError:
         return []
 

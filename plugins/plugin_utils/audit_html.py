@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page of a report: one file, without anything from elsewhere, that a browser shows with or without scripts. Pure."""
+"""The page of a report: one file, with nothing from elsewhere, that shows all with or without scripts. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def page(
     report: Report, figures: t.Mapping[str, t.Any], title: str, limit: int, sources: t.Sequence[str], made: str
 ) -> str:
     """The whole page. ``limit``: so many of the newest commands are listed; ``made``: when, for people."""
-    policy = f"default-src 'none'; style-src '{_digest(STYLE)}'; script-src '{_digest(SCRIPT)}'; base-uri 'none'; form-action 'none'"
+    own = f"style-src '{_digest(STYLE)}'; script-src '{_digest(SCRIPT)}'"
+    policy = f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -51,7 +52,14 @@ def page(
             el("p", f"Made {made} of {', '.join(sources)}. Times are UTC.", class_="dim"),
             _tiles(figures),
         ),
-        el("main", _problems(report), chart(report.commands), _who(report.commands), _logs(report.logs), _list(report, limit)),
+        el(
+            "main",
+            _problems(report),
+            chart(report.commands),
+            _who(report.commands),
+            _logs(report.logs),
+            _list(report, limit),
+        ),
         raw("script", SCRIPT),
     )
     return "<!DOCTYPE html>\n" + el("html", head, body, lang="en") + "\n"
@@ -206,7 +214,9 @@ def who(command: Command) -> tuple[str, str]:
 def _row(command: Command) -> Markup:
     first, last, outcome = command.first, command.last, command.outcome
     name, kernel = who(command)
-    op = first.get("op") or {"start": "(a runner takes over)", "rotate": "(a new file)"}.get(str(first.get("phase")), "-")
+    op = first.get("op") or {"start": "(a runner takes over)", "rotate": "(a new file)"}.get(
+        str(first.get("phase")), "-"
+    )
     said = first.get("controller") if isinstance(first.get("controller"), dict) else {}
     play, task = (command.origin.get(key) or (said or {}).get(key) or "" for key in ("play", "task"))
     tag = el("span", WORDS.get(outcome, outcome), class_=f"tag {outcome}")

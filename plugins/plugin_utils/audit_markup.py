@@ -24,7 +24,7 @@ Part = t.Union[str, int, float, None, Markup]
 
 
 def el(tag: str, *parts: Part, **attributes: Part) -> Markup:
-    """An element. Attributes whose value is None are left out; ``class_`` is ``class``, and ``_`` in others is ``-``."""
+    """An element. An attribute that is None is left out; ``class_`` is ``class``, and ``_`` in others is ``-``."""
     words = [tag]
     for name, value in attributes.items():
         if value is not None:

@@ -66,10 +66,9 @@ class Run:
     def _judged(self, origin: Origin, records: t.Sequence[Record]) -> tuple[list[Line], list[Problem]]:
         lines, problems = [], []
         for record in records:
-            before = {key: chain.seq for key, chain in self.store.chains.chains.items() if key[0] == origin.host}
             taken = self.store.chains.take(origin.host, record)
             tally = self.tallies.setdefault(taken.key, Tally())
-            self._first.setdefault(taken.key, before.get(taken.key, record["seq"]))
+            self._first.setdefault(taken.key, taken.head)
             if any(problem.kind == "rewind" for problem in taken.problems):
                 self._first[taken.key] = 0
             problems += taken.problems
@@ -89,7 +88,7 @@ class Run:
         self.hidden[host] = self.hidden.get(host, 0) + 1
 
     def end(self) -> list[Problem]:
-        """The holes that this run has left; only now can nobody of it fill them any more. OSError as for :meth:`take`."""
+        """The holes that this run has left: it will fill them no more. OSError as for :meth:`take`."""
         if not self.tallies:
             return []
         with self.store.held() as held:

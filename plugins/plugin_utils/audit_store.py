@@ -129,7 +129,11 @@ class Store:
         past = Chains()
         with contextlib.suppress(OSError):
             for line in lines_of(self.path, self._read):
-                if line["host"] == key[0] and line.get("log") == key[2] and line["record"].get("vm") == (key[1] or None):
+                if (
+                    line["host"] == key[0]
+                    and line.get("log") == key[2]
+                    and line["record"].get("vm") == (key[1] or None)
+                ):
                     fold(past, line)
         return past.hashes.get(key, {})
 
@@ -160,7 +164,9 @@ class Held:
         """Write whole lines or nothing, and then the witness."""
         before = os.fstat(self._fd).st_size
         torn = before > 0 and os.pread(self._fd, 1, before - 1) != b"\n"  # a power cut, in an earlier run
-        data = b"".join(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n" for line in lines)
+        data = b"".join(
+            json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n" for line in lines
+        )
         data = (b"\n" if torn else b"") + data
         try:
             done = 0

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A headless Chromium, spoken to over two pipes in its DevTools protocol: it shows a file, and tells what went on.
 
-Source: https://chromedevtools.github.io/devtools-protocol/ and Chromium's ``--remote-debugging-pipe``: JSON messages that end with a
-NUL, read from descriptor 3 and written to descriptor 4.
+Source: https://chromedevtools.github.io/devtools-protocol/ and Chromium's ``--remote-debugging-pipe``: JSON messages
+that end with a NUL, read from descriptor 3 and written to descriptor 4.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import typing as t
@@ -25,6 +26,14 @@ PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "headless
 
 # Events that say that a page is not well.
 _COMPLAINTS = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Audits.issueAdded")
+
+# Puts the pipes where the browser looks for them, and becomes the browser.
+_PLACE = """
+import os, sys
+for place, fd in enumerate(sys.argv[1:3], 3):
+    os.dup2(int(fd), place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def program() -> str | None:
@@ -113,21 +122,21 @@ def page(browser: str, scripts: bool = True, seconds: float = 120.0) -> t.Iterat
         for fd in (ours_in, ours_out):
             stack.callback(os.close, fd)
 
-        def place() -> None:
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
-
         words = [browser, "--headless", "--remote-debugging-pipe", f"--user-data-dir={home}", "--disable-gpu"]
-        words += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
+        words += [
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--hide-scrollbars",
+        ]
         words += ["--no-sandbox"] if os.getuid() == 0 else []  # its sandbox refuses root
         process = subprocess.Popen(
-            [*words, "about:blank"],
+            [sys.executable, "-c", _PLACE, *map(str, high), *words, "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": home},
-            pass_fds=(3, 4),
-            preexec_fn=place,
+            pass_fds=high,
         )
         for fd in high:
             os.close(fd)

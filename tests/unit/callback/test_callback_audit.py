@@ -41,7 +41,9 @@ class Told(t.NamedTuple):
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     """The callback with a file of its own, and what it shows."""
     plugin = CallbackModule()
-    path, warnings, shown = str(tmp_path / "audit.jsonl"), [], []
+    path = str(tmp_path / "audit.jsonl")
+    warnings: list[str] = []
+    shown: list[str] = []
     monkeypatch.setattr(plugin, "get_option", {"path": path}.__getitem__)
     monkeypatch.setattr(CallbackModule.__mro__[1], "set_options", lambda self, **_options: None)
     plugin.set_options()
@@ -55,7 +57,9 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_kind_of_result_is_taken(told: Told, hook: str, old: bool) -> None:
     getattr(told.plugin, hook)(outcome({"audit": HostLog().command()}, old))
-    assert [(line["host"], line["play"], line["task"]) for line in lines_of(told.path)] == [("h1", "a play", "a task")] * 2
+    assert [(line["host"], line["play"], line["task"]) for line in lines_of(told.path)] == [
+        ("h1", "a play", "a task")
+    ] * 2
 
 
 def test_a_delegated_task_is_of_the_host_that_did_it(told: Told) -> None:

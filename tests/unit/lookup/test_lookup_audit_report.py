@@ -68,4 +68,6 @@ def test_what_it_refuses(look: t.Callable[..., t.Any], path: str, tmp_path: Path
 def test_it_reads_what_the_callback_writes() -> None:
     """Default, environment and configuration are the same."""
     theirs, ours = (yaml.safe_load(text)["options"]["path"] for text in (CALLBACK, DOCUMENTATION))
-    assert [theirs[key] for key in ("default", "env", "ini", "type")] == [ours[key] for key in ("default", "env", "ini", "type")]
+    assert [theirs[key] for key in ("default", "env", "ini", "type")] == [
+        ours[key] for key in ("default", "env", "ini", "type")
+    ]

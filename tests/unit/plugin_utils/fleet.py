@@ -10,7 +10,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import NO_PREV, chain_hash
 
 Record = t.Dict[str, t.Any]
-BEGIN = dt.datetime(2026, 3, 1, 8, 0, 0)
+BEGIN = dt.datetime(2026, 3, 1, 8, 0, 0, tzinfo=dt.timezone.utc)
 
 
 class HostLog:

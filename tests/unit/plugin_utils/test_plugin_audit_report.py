@@ -14,7 +14,7 @@ from ansible_collections.maqet.qemu.plugins.plugin_utils.audit_chart import bars
 from ansible_collections.maqet.qemu.plugins.plugin_utils.audit_forms import html, summary, witness
 from ansible_collections.maqet.qemu.plugins.plugin_utils.audit_markup import el, visible
 from ansible_collections.maqet.qemu.plugins.plugin_utils.audit_report import Report, made_of
-from ansible_collections.maqet.qemu.tests.unit.plugin_utils.fleet import HostLog, Record, edited, line
+from ansible_collections.maqet.qemu.tests.unit.plugin_utils.fleet import BEGIN, HostLog, Record, edited, line
 from ansible_collections.maqet.qemu.tests.unit.plugin_utils.strict import Node, read
 
 
@@ -106,11 +106,23 @@ def test_the_witness_is_where_chains_end(log: HostLog) -> None:
 def test_the_page_says_it_all(log: HostLog) -> None:
     shown = page(made_of([*lines(log), line(edited(log.denial("quit")[0], reason="none"))]))
     assert shown.all("title")[0].text == shown.all("h1")[0].text == "A <title>"
-    assert [row[4] for row in rows(shown)] == ["quit", "stop", "device_add", "migrate", "query-status", "(a runner takes over)"]
+    assert [row[4] for row in rows(shown)] == [
+        "quit",
+        "stop",
+        "device_add",
+        "migrate",
+        "query-status",
+        "(a runner takes over)",
+    ]
     assert [row[6] for row in rows(shown)] == ["deniedchain", "no result", "failed", "denied", "done", "mark"]
     assert rows(shown)[2][:4] == ["2026-03-01 08:02:00", "h1", "web1", "alice@ctluid 0"]
     assert rows(shown)[2][8].startswith("a taska play") and 'arguments: {"id": "net<1>"}' in rows(shown)[2][8]
-    assert [item.text for item in shown.all("li")][2:] == ["5commands", "2denied", "0records not seen here", "1problems of chains"]
+    assert [item.text for item in shown.all("li")][2:] == [
+        "5commands",
+        "2denied",
+        "0records not seen here",
+        "1problems of chains",
+    ]
     options = [option.attributes["value"] for option in shown.one(name="outcome").all("option")]
     assert set(options) == {"", "denied", "failed", "mark", "open", "success"}
     assert [row.attributes["data-outcome"] for row in shown.one(id="commands").all("tr")[1:]][1:3] == ["open", "failed"]
@@ -135,9 +147,23 @@ def test_whatever_comes_from_outside_is_text(log: HostLog) -> None:
     nasty = HostLog()
     nasty.records = []
     record = nasty.command()[1]
-    record = {**record, **{key: NASTY for key in ("op", "class", "level", "error", "reason", "time", "via", "exe")}}
-    record = {**record, "vm": NASTY, "args": {NASTY: [NASTY]}, "controller": {"user": NASTY, "host": NASTY}, "policy": {"id": NASTY}}
-    record = {**record, "uid": NASTY, "auid": NASTY, "duration_ms": NASTY, "files": [NASTY], "role": NASTY, "res": NASTY}
+    record = {**record, **dict.fromkeys(("op", "class", "level", "error", "reason", "time", "via", "exe"), NASTY)}
+    record = {
+        **record,
+        "vm": NASTY,
+        "args": {NASTY: [NASTY]},
+        "controller": {"user": NASTY, "host": NASTY},
+        "policy": {"id": NASTY},
+    }
+    record = {
+        **record,
+        "uid": NASTY,
+        "auid": NASTY,
+        "duration_ms": NASTY,
+        "files": [NASTY],
+        "role": NASTY,
+        "res": NASTY,
+    }
     told = line(record, host=NASTY, play=NASTY, task=NASTY, log=NASTY, user=NASTY)
     failed = {"results": [{"item": NASTY, "failed": True, "msg": NASTY}]}
     shown = page(made_of([told], [{"host": NASTY, "logs": failed}]))
@@ -151,7 +177,10 @@ def test_whatever_comes_from_outside_is_text(log: HostLog) -> None:
 @pytest.mark.parametrize("value", [None, 3, "text", ["list"], {"a": {}}])
 def test_records_that_no_host_of_ours_writes_do_no_harm(wrong: str, value: t.Any) -> None:
     records = [{**record, wrong: value} for record in HostLog().command()]
-    assert len(rows(page(made_of([line(record) for record in records], [{"host": "h1", "logs": logs(records)}])))) in (1, 2)
+    assert len(rows(page(made_of([line(record) for record in records], [{"host": "h1", "logs": logs(records)}])))) in (
+        1,
+        2,
+    )
 
 
 def test_an_empty_page_and_a_long_one(log: HostLog) -> None:
@@ -165,10 +194,13 @@ def test_the_timeline_counts_every_command(log: HostLog) -> None:
     report = made_of(lines(log))
     found = bars(report.commands)
     assert (sum(bar.allowed for bar in found), sum(bar.denied for bar in found)) == (3, 1)
-    assert found[0].begin == dt.datetime(2026, 3, 1, 8, 0, 0) and (found[0].allowed, found[-1].allowed) == (1, 2)
+    assert found[0].begin == BEGIN and (found[0].allowed, found[-1].allowed) == (1, 2)
     (drawing,) = page(report).all("svg")
     assert [title.text for title in drawing.all("title")][:1] == ["2026-03-01 08:00:00: 1 allowed"]
 
 
 def test_elements_escape_what_they_hold() -> None:
-    assert el("p", "<b>", el("b", "&"), 3, None, title='"<', data_x=None) == '<p title="&quot;&lt;">&lt;b&gt;<b>&amp;</b>3</p>'
+    assert (
+        el("p", "<b>", el("b", "&"), 3, None, title='"<', data_x=None)
+        == '<p title="&quot;&lt;">&lt;b&gt;<b>&amp;</b>3</p>'
+    )
