@@ -16,8 +16,8 @@ description:
   - Takes the audit records out of the results of all tasks, on all hosts, also of loops, retries, C(async), failures
     and ignored errors, and appends them to one file on the controller, a JSON object a line.
   - Each line has C(host), C(play), C(task), C(user), C(controller), C(time) (of the controller), C(run), which the
-    lines of one run have in common, C(log), which tells apart the logs of two users' VMs of one name, and the C(record) as it
-    is in the host's log.
+    lines of one run have in common, C(log), which tells apart the logs of two users' VMs of one name, and
+    the C(record) as it is in the host's log.
   - The controller is a witness of each chain. Where it was seen to end is kept in a second file, whose name ends with
     C(.witness.json), and the next records must go on from there. A record that was edited (C(changed)), that does
     not continue the one that was seen before it (C(fork)), that has the number of another one, or that came after one

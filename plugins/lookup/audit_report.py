@@ -43,8 +43,8 @@ options:
   gathered:
     description:
       - What hosts said, as a list of dictionaries with C(host) and C(logs), the registered result of a loop of
-        M(maqet.qemu.maqet_audit_info) over names of VMs; and C(vms), that of M(maqet.qemu.maqet_vm_info), if it is to be
-        told when the VMs could not be listed.
+        M(maqet.qemu.maqet_audit_info) over names of VMs; and C(vms), that of M(maqet.qemu.maqet_vm_info), if it is to
+        be told when the VMs could not be listed.
     type: list
     elements: dict
     default: []
