@@ -110,15 +110,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
 
     def v2_runner_item_on_ok(self, result: t.Any) -> None:
         """An item of a loop is done: not at the end alone, which an interrupted run never reaches."""
-        self._take(result)
+        self._take(result, part=True)
 
     def v2_runner_item_on_failed(self, result: t.Any) -> None:
         """An item of a loop has failed."""
-        self._take(result)
+        self._take(result, part=True)
 
     def v2_runner_retry(self, result: t.Any) -> None:
         """A task with ``until`` was not content; its last result alone comes as the task's."""
-        self._take(result)
+        self._take(result, part=True)
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """The end of the run."""
@@ -136,7 +136,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
                 self._display.display(line)
             self._display.display("")
 
-    def _take(self, outcome: t.Any) -> None:
+    def _take(self, outcome: t.Any, part: bool = False) -> None:
         # Public names since ansible-core 2.19; 2.18 has them with an underscore only.
         host, task, fields, result = (
             getattr(outcome, name) if hasattr(outcome, name) else getattr(outcome, f"_{name}")
@@ -145,7 +145,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
         if self._run is None:
             return
         name = str(fields.get("delegate_to") or host.get_name())
-        if str(task.action).startswith(_OURS) and is_hidden(result):
+        if not part and str(task.action).startswith(_OURS) and is_hidden(result):
             self._run.hide(name)
         records = records_in(result)
         if not records:
