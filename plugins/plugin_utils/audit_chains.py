@@ -37,6 +37,8 @@ class Chains:
         self.hashes: dict[Key, dict[int, str]] = {}
         self._recall = recall
         self._recalled: dict[Key, t.Mapping[int, str]] = {}
+        self._logs: dict[tuple[str, str], list[Key]] = {}
+        self._indexed = 0
 
     def take(self, host: str, record: Record, log: str | None = None) -> Taken:
         """Add a record that came from ``host``. ``log``: to which of its logs it was found to belong before."""
@@ -46,11 +48,9 @@ class Chains:
         head = record["seq"] if chain is None else chain.seq
         problems: list[Problem] = []
         if chain is None:
-            others = sorted(other[2] for other in self.chains if other[:2] == key[:2])
+            others = self.logs_of(host, vm)
             if others:
-                text = (
-                    f"a second log: this one's VM has its sockets in {key[2] or '?'}, another's in {others[0] or '?'}"
-                )
+                text = f"a second log: its VM has its sockets in {key[2] or '?'}, that of the first in {others[0][2] or '?'}"
                 problems.append(self._problem("log", key, text, record))
             self.chains[key] = Chain.begun(record)
             found = altered(record)
@@ -67,11 +67,20 @@ class Chains:
         self.hashes.setdefault(key, {})[record["seq"]] = record["hash"]
         return Taken(key, head, True, problems)
 
+    def logs_of(self, host: str, vm: str) -> list[Key]:
+        """The chains of VMs of that name on that host; mostly one."""
+        if self._indexed != len(self.chains):
+            self._logs = {}
+            for key in self.chains:
+                self._logs.setdefault(key[:2], []).append(key)
+            self._indexed = len(self.chains)
+        return self._logs.get((host, vm), [])
+
     def _key(self, host: str, vm: str, record: Record, log: str | None) -> Key:
         """Which log of that host. One that it continues, else that of the VM with these sockets, else the only one."""
         if log is not None:
             return (host, vm, log)
-        own = [key for key in self.chains if key[:2] == (host, vm)]
+        own = self.logs_of(host, vm)
         for key in own:
             if self.chains[key].hash == record["prev"]:
                 return key
