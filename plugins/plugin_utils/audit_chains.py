@@ -50,7 +50,8 @@ class Chains:
         if chain is None:
             others = self.logs_of(host, vm)
             if others:
-                text = f"a second log: its VM has its sockets in {key[2] or '?'}, that of the first in {others[0][2] or '?'}"
+                here, there = key[2] or "?", others[0][2] or "?"
+                text = f"a second log: its VM has its sockets in {here}, that of the first one in {there}"
                 problems.append(self._problem("log", key, text, record))
             self.chains[key] = Chain.begun(record)
             found = altered(record)
