@@ -115,6 +115,20 @@ def test_a_log_that_begins_anew(log: HostLog) -> None:
     assert told(chains, anew.command()) == []
 
 
+def test_a_log_that_is_cut_off_within_a_hole() -> None:
+    """A moment later: by the clock alone the new records could be those that are missing."""
+    log = HostLog()
+    for _number in range(5):
+        log.now += dt.timedelta(seconds=1)
+        log.command()
+    chains = Chains()
+    assert told(chains, [*log.records[:3], *log.records[6:]]) == [("gap", 4)]
+    log.records = log.records[:4]
+    log.now += dt.timedelta(seconds=1)
+    assert told(chains, log.command("quit")) == [("rewind", 6)]
+    assert told(chains, log.command()) == []
+
+
 def test_what_fills_a_hole_must_fit(log: HostLog) -> None:
     other = HostLog()
     other.start()
