@@ -193,6 +193,7 @@ cache_timeout: 600
 keep_unreachable: true
 """
 
+import re
 import sys
 import time
 import typing as t
@@ -213,7 +214,17 @@ from ansible_collections.maqet.qemu.plugins.plugin_utils import (
     inventory_ways,
 )
 
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # 2.18 distrusts only what it is told to
+
+    def trust_as_template(value: str) -> str:
+        """The same."""
+        return value
+
+
 Variables = t.Dict[str, t.Any]
+_WORD = re.compile(r"[\w.:/-]*", re.ASCII)
 # Options that are expressions, or that are templated for each host.
 _NOT_TEMPLATED = ("plugin", "hypervisors", "hostname", "compose", "groups", "keyed_groups")
 
@@ -437,9 +448,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):  # type: i
 
 
 def _untrusted(value: t.Any) -> t.Any:
-    """The same, in which no text is a template for any Ansible. Those that cannot be one stay as they are, to be read."""
+    """The same, in which no text is a template, or an expression, for any Ansible.
+
+    Mere words can be neither: they stay as they are, since ``ansible-inventory --list`` would wrap them up otherwise.
+    """
     if isinstance(value, dict):
-        return {key: _untrusted(item) for key, item in value.items()}
+        return {_untrusted(key): _untrusted(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_untrusted(item) for item in value]
-    return wrap_var(value) if isinstance(value, str) and "{" in value else value
+    if not isinstance(value, str):
+        return value
+    value = inventory_reading.plain(value)
+    return trust_as_template(value) if _WORD.fullmatch(value) else wrap_var(value)

@@ -36,7 +36,7 @@ PLUGIN_ARROWS: dict[str, set[str]] = {
     "callback": {"guard"},
     "doc_fragments": set(),
     "inventory": {"host"},
-    "plugin_utils": {"task", "guard", "host"},
+    "plugin_utils": {"task", "guard", "host", "qmp", "definition"},
 }
 # What the payload of maqet_qmp must not hold.
 FAST_PATH = f"{PROJECT}.plugins.modules.maqet_qmp"
