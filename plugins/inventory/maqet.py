@@ -353,8 +353,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):  # type: i
             name: inventory_kept.entry(vms, asked, now)
             for name, vms in self._read({name: own for name, own in hosts.items() if name not in good}).items()
         }
-        if new and self.get_option("cache"):
-            self._cache[key] = {**kept, **new}
+        if self.get_option("cache") and len(good) < len(hosts):  # somebody was asked
+            unanswered = hosts.keys() - good.keys() - new.keys()
+            self._cache[key] = {**inventory_kept.aged(kept, unanswered), **new}
             self.set_cache_plugin()
         found = {name: (entry, False) for name, entry in {**good, **new}.items()}
         if self.get_option("keep_unreachable"):

@@ -16,6 +16,11 @@ def entry(vms: t.Sequence[t.Mapping[str, t.Any]], asked: t.Mapping[str, t.Any], 
     return {"format": FORMAT, "asked": dict(asked), "time": now, "vms": list(vms)}
 
 
+def aged(entries: t.Mapping[str, Entry], names: t.Container[str]) -> dict[str, Entry]:
+    """The same, in which those of ``names``, who have been asked anew and did not answer, are good no more."""
+    return {name: {**one, "stale": True} if name in names else one for name, one in entries.items()}
+
+
 def sound(kept: t.Any, asked: t.Mapping[str, t.Any]) -> dict[str, Entry]:
     """The entries, by hypervisor, that are answers to what is asked now; whatever else the cache holds is ignored."""
     entries = kept.items() if isinstance(kept, t.Mapping) else ()
@@ -31,9 +36,9 @@ def sound(kept: t.Any, asked: t.Mapping[str, t.Any]) -> dict[str, Entry]:
 
 
 def fresh(entries: t.Mapping[str, Entry], seconds: float, now: float) -> dict[str, Entry]:
-    """Those that are not older than ``seconds``; 0: they are good for ever. One from the future is not."""
+    """Those that are good, and not older than ``seconds``; 0: for ever. One from the future is not."""
     return {
         name: one
         for name, one in entries.items()
-        if now >= one["time"] and (not seconds or now - one["time"] <= seconds)
+        if not one.get("stale") and now >= one["time"] and (not seconds or now - one["time"] <= seconds)
     }

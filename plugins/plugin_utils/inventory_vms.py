@@ -22,6 +22,8 @@ _DEFINED = {"memory": int, "cpus": int, "arch": str, "autostart": bool}
 _CARD = {"id": str, "type": str, "mac": str}
 _ADDRESS = {"interface": str, "mac": str, "family": str, "address": str, "source": str}
 _FORWARD = {"protocol": str, "host_address": str, "host_port": int, "guest_port": int}
+# QEMU has a word of its own for a VM that was started paused.
+_STATES = {"prelaunch": "paused"}
 _FORWARD_DEFAULTS = {"protocol": "tcp", "host_address": "127.0.0.1"}
 
 
@@ -71,7 +73,7 @@ def groups(record: Record, hypervisor: str, prefix: str, by: t.Collection[str]) 
     """The groups of a VM, which are still to be made names that Ansible takes."""
     found = [f"{prefix}vms"]
     if "state" in by:
-        found.append(f"{prefix}{record['state']}")
+        found.append(f"{prefix}{_STATES.get(record['state'], record['state'])}")
     if "labels" in by:
         found += [
             f"{prefix}label_{key}_{value}" if value else f"{prefix}label_{key}"

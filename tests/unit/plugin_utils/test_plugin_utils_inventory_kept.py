@@ -8,7 +8,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.maqet.qemu.plugins.plugin_utils.inventory_kept import entry, fresh, sound
+from ansible_collections.maqet.qemu.plugins.plugin_utils.inventory_kept import aged, entry, fresh, sound
 
 ASKED: dict[str, t.Any] = {"become": True, "addresses": True}
 VMS = [{"name": "web1"}]
@@ -41,3 +41,10 @@ def test_what_is_no_answer_to_what_is_asked(kept: t.Any) -> None:
 )
 def test_age(age: float, seconds: float, good: bool) -> None:
     assert list(fresh({"h1": entry(VMS, ASKED, 1000.0)}, seconds, 1000.0 + age)) == (["h1"] if good else [])
+
+
+def test_who_did_not_answer_is_asked_again() -> None:
+    kept = {name: entry(VMS, ASKED, 100.0) for name in ("h1", "h2")}
+    after = aged(kept, {"h2", "h3"})
+    assert list(fresh(after, 0.0, 100.0)) == ["h1"]
+    assert sound(after, ASKED)["h2"]["vms"] == VMS

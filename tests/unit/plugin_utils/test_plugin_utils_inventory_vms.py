@@ -115,6 +115,11 @@ def test_groups(by: t.Sequence[str], prefix: str, names: list[str]) -> None:
     assert inventory_vms.groups(record(), "h1", prefix, by) == names
 
 
+def test_a_vm_that_was_started_paused_is_paused() -> None:
+    assert inventory_vms.groups(record(status="prelaunch"), "h1", "", ["state"]) == ["vms", "paused"]
+    assert inventory_vms.groups(record(status="io-error"), "h1", "", ["state"]) == ["vms", "io-error"]
+
+
 def test_names_that_do_not_meet_stay() -> None:
     assert inventory_vms.settle([("a", "h1"), ("b", "h2")], {"h1", "h2"}) == (["a", "b"], {})
 
