@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: inventory_answers
 type: stdout
 short_description: Answers of hypervisor hosts, for the inventory plugin
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The maqet.qemu authors (@maqet)
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: maqet
 short_description: VMs of hypervisor hosts as inventory hosts
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The maqet.qemu authors (@maqet)
 description:
@@ -143,8 +143,7 @@ options:
     type: bool
     default: false
 notes:
-  - The cache holds an entry for each hypervisor, and one that did not answer has none - it is asked again the next
-    time.
+  - The cache holds an entry for each hypervisor, and one that did not answer is asked again the next time.
   - While the hypervisors are asked, their connection variables, decrypted, are in a file of mode 0600 in a folder of
     mode 0700 below C(DEFAULT_LOCAL_TMP).
 seealso:
@@ -309,7 +308,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):  # type: i
                 found = combine_vars(combine_vars(found, level), beside)
         elif name == inventory_hypervisors.LOCALHOST:
             found = {**found, "ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        return combine_vars(combine_vars(found, own), self._vars or {})
+        return t.cast(Variables, combine_vars(combine_vars(found, own), self._vars or {}))
 
     def _connection(self, name: str, variables: Variables) -> Variables:
         """What a connection to the host needs: its variables of that kind, decrypted and templated."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The inventory plugin before this machine: real VMs, and the guests' addresses; hosts are in tests/integration/hosts."""
+"""The inventory plugin before this machine: real VMs, and their guests' addresses."""
 
 from __future__ import annotations
 

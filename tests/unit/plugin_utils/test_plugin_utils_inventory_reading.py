@@ -35,7 +35,11 @@ class Reader(yaml.SafeLoader):
     """Notes what is no template, as Ansible's does."""
 
 
-Reader.add_constructor("!unsafe", lambda loader, node: ("unsafe", loader.construct_scalar(node)))
+def _unsafe(loader: yaml.SafeLoader, node: t.Any) -> tuple[str, t.Any]:
+    return "unsafe", loader.construct_scalar(node)
+
+
+Reader.add_constructor("!unsafe", _unsafe)
 
 
 def test_the_inventory_holds_no_template_and_no_longer_time_out() -> None:
@@ -51,7 +55,7 @@ def test_the_inventory_holds_no_template_and_no_longer_time_out() -> None:
 
 
 def test_ansibles_own_types_become_plain() -> None:
-    given = {Text("k"): [Text("v"), True, 7, 1.5, None, (Text("w"),)]}
+    given: dict[str, t.Any] = {Text("k"): [Text("v"), True, 7, 1.5, None, (Text("w"),)]}
     found = inventory_reading.plain(given)
     assert found == {"k": ["v", True, 7, 1.5, None, ["w"]]}
     assert {type(key) for key in found} == {str} and type(found["k"][0]) is str
@@ -84,7 +88,7 @@ def test_the_environment_is_ours_but_for_what_matters() -> None:
 
 
 def test_rounds_of_dead_hosts_have_their_time() -> None:
-    many = {f"h{number}": {} for number in range(11)}
+    many: dict[str, dict[str, t.Any]] = {f"h{number}": {} for number in range(11)}
     assert question(hosts=many).longest - question(hosts=many, forks=11).longest == 20
 
 
