@@ -183,7 +183,7 @@ def understood(hosts: t.Iterable[str], lines: str, said: str) -> Answers:
         else:
             result = answer["result"]
             why = str(result.get("msg") or result.get("module_stderr") or result)
-            answers.failed[name] = " ".join(why.split())
+            answers.failed[name] = _words(why)
     return answers
 
 
@@ -236,5 +236,10 @@ def _end(process: subprocess.Popen[bytes]) -> bytes:
 
 
 def _end_of(said: str) -> str:
-    words = " ".join(said.split())
+    words = _words(said)
     return f"Ansible said: {words[-600:]}" if words else ""
+
+
+def _words(text: str) -> str:
+    """One line, without what a terminal would obey: a host may say anything."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))

@@ -95,13 +95,13 @@ def test_rounds_of_dead_hosts_have_their_time() -> None:
 def test_what_was_answered() -> None:
     lines = [
         {"host": "h1", "status": "ok", "result": {"vms": []}},
-        {"host": "h2", "status": "unreachable", "result": {"msg": "no\n way", "unreachable": True}},
+        {"host": "h2", "status": "unreachable", "result": {"msg": "no\n \x1b[2Jway", "unreachable": True}},
         {"host": "h3", "status": "failed", "result": {"msg": "", "module_stderr": "sudo: no"}},
     ]
     text = "\n".join(json.dumps(line) for line in lines) + '\n{"host": "h4", "sta'
     found = inventory_reading.understood(["h4", "h3", "h2", "h1"], text, "Killed")
     assert found.told == {"h1": {"vms": []}}
-    assert found.failed == {"h4": "it has not answered. Ansible said: Killed", "h3": "sudo: no", "h2": "no way"}
+    assert found.failed == {"h4": "it has not answered. Ansible said: Killed", "h3": "sudo: no", "h2": "no ?[2Jway"}
 
 
 def test_nobody_is_asked_where_there_is_none(tmp_path: pathlib.Path) -> None:
