@@ -41,9 +41,9 @@ def chart(commands: t.Sequence[Command]) -> Markup:
     found = bars(commands)
     if not found:
         return el("section", heading, el("p", "No command has been seen.", class_="dim"))
-    most = max(bar.allowed + bar.denied for bar in found)
+    most = max(column.allowed + column.denied for column in found)
     span = found[1].begin - found[0].begin
-    drawn = [part for index, bar in enumerate(found) for part in _bar(index, bar, most)]
+    drawn = [part for index, column in enumerate(found) for part in _bar(index, column, most)]
     base = el("line", x1=0, y1=_HEIGHT, x2=_WIDTH, y2=_HEIGHT)
     label = f"Commands from {found[0].begin:%F %T} to {found[-1].begin + span:%F %T}"
     drawing = el(
@@ -64,14 +64,14 @@ def chart(commands: t.Sequence[Command]) -> Markup:
     return el("section", heading, drawing, ends)
 
 
-def _bar(index: int, bar: Bar, most: int) -> t.Iterator[Markup]:
+def _bar(index: int, column: Bar, most: int) -> t.Iterator[Markup]:
     left, width = index * _WIDTH / _BARS + 1, _WIDTH / _BARS - 2
     bottom = float(_HEIGHT)
-    for count, kind, word in ((bar.allowed, "a", "allowed"), (bar.denied, "d", "denied")):
+    for count, kind, word in ((column.allowed, "a", "allowed"), (column.denied, "d", "denied")):
         if count:
             height = max(count / most * (_HEIGHT - 6), 2)
             bottom -= height
-            about = el("title", f"{bar.begin:%F %T}: {count} {word}")
+            about = el("title", f"{column.begin:%F %T}: {count} {word}")
             yield el(
                 "g", about, el("rect", x=left, y=round(bottom, 2), width=width, height=round(height, 2), class_=kind)
             )
