@@ -3,7 +3,8 @@
 """Looks at a host's network before the role makes a bridge, and says whether that may be done.
 
 ``python bridge.py OPTIONS BACKEND [remove]``, OPTIONS as JSON. Answers with JSON: ``refusal`` (empty: go on), ``backend``,
-``moves`` (the connection or the default route goes over to the bridge), ``mac`` of the port.
+``moves`` (the connection or the default route goes over to the bridge), ``mac`` of the port, and what it takes to go
+back: ``before`` (path -> content or null), ``new`` (the bridge is not there yet).
 
 Linux' own answers are asked for: ``ip -json``, ``/sys/class/net`` for what lies on what, and ``/proc`` for the ssh
 connection, since ``become`` takes SSH_CONNECTION out of the environment.
@@ -20,10 +21,12 @@ import sys
 import typing as t
 
 NETWORKD, MANAGER = "systemd-networkd", "NetworkManager"
-#: By these files the role knows its own bridge.
+#: The files of a bridge; by the first the role knows its own.
 FILES = {
-    NETWORKD: "/etc/systemd/network/05-maqet-{}.netdev",
-    MANAGER: "/etc/NetworkManager/system-connections/maqet-{}.nmconnection",
+    NETWORKD: tuple(f"/etc/systemd/network/05-maqet-{{}}{end}" for end in (".netdev", ".network", "-port.network")),
+    MANAGER: tuple(
+        f"/etc/NetworkManager/system-connections/maqet-{{}}{end}.nmconnection" for end in ("", "-port")
+    ),
 }
 # dev_valid_name() of the kernel, less what would have to be escaped in a file.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
@@ -171,8 +174,20 @@ def look() -> Seen:
         default=frozenset(hop for hop in hops if hop),
         connection=_connection(),
         backends=frozenset(service for service in FILES if _active(service)),
-        own=frozenset(name for name in names for file in FILES.values() if os.path.exists(file.format(name))),
+        own=frozenset(name for name in names for file in FILES.values() if os.path.exists(file[0].format(name))),
     )
+
+
+def before(name: str, backend: str) -> dict[str, t.Optional[str]]:
+    """The files of this bridge as they are."""
+    found: dict[str, t.Optional[str]] = {}
+    for pattern in FILES.get(backend, ()):
+        path = pattern.format(name)
+        found[path] = None
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                found[path] = file.read()
+    return found
 
 
 def _below(name: str) -> set[str]:
@@ -213,6 +228,9 @@ def _active(service: str) -> bool:
 
 
 if __name__ == "__main__":
-    _options, _wanted = json.loads(sys.argv[1]), sys.argv[2]
-    _answer = may_go(_options["name"], _wanted, look()) if sys.argv[3:] else decide(_options, _wanted, look())
+    _options, _wanted, _seen = json.loads(sys.argv[1]), sys.argv[2], look()
+    _answer = may_go(_options["name"], _wanted, _seen) if sys.argv[3:] else decide(_options, _wanted, _seen)
+    if not _answer["refusal"]:
+        _answer["before"] = before(_options["name"], _answer["backend"])
+        _answer["new"] = _options["name"] not in _seen.links
     json.dump(_answer, sys.stdout)
