@@ -5,6 +5,14 @@
 
 from __future__ import annotations
 
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import parse
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import MAX_SIZE
+from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_strict import load
+
 DOCUMENTATION = r"""
 name: policy_problem
 short_description: What is wrong with the text of a policy file
@@ -40,14 +48,6 @@ _value:
   description: A sentence that names key, value and remedy; empty if the policy can be used.
   type: str
 """
-
-import typing as t
-
-from ansible.errors import AnsibleFilterError
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import parse
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import MAX_SIZE
-from ansible_collections.maqet.qemu.plugins.module_utils.host.yaml_strict import load
 
 
 def policy_problem(text: t.Any) -> str:

@@ -24,9 +24,7 @@ NETWORKD, MANAGER = "systemd-networkd", "NetworkManager"
 #: The files of a bridge; by the first the role knows its own.
 FILES = {
     NETWORKD: tuple(f"/etc/systemd/network/05-maqet-{{}}{end}" for end in (".netdev", ".network", "-port.network")),
-    MANAGER: tuple(
-        f"/etc/NetworkManager/system-connections/maqet-{{}}{end}.nmconnection" for end in ("", "-port")
-    ),
+    MANAGER: tuple(f"/etc/NetworkManager/system-connections/maqet-{{}}{end}.nmconnection" for end in ("", "-port")),
 }
 # dev_valid_name() of the kernel, less what would have to be escaped in a file.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
@@ -45,6 +43,7 @@ class Seen:
     connection: str  # the host's address of the ssh connection, or ""
     backends: frozenset[str]  # services that run
     own: frozenset[str]  # bridges that have the role's files
+    taps: frozenset[str]  # ports of VMs
 
 
 def decide(options: t.Mapping[str, t.Any], backend: str, seen: Seen) -> dict[str, t.Any]:
@@ -93,7 +92,13 @@ def _carries(interface: str, name: str, port: str, seen: Seen) -> bool:
 def _cut(options: t.Mapping[str, t.Any], over: t.Mapping[str, str], seen: Seen) -> str:
     name, port = str(options["name"]), str(options.get("port") or "")
     own = {str(address).partition("/")[0] for address in options.get("addresses") or ()}
+    held = [inner for inner, master in seen.masters.items() if master == name and inner not in {port, *seen.taps}]
     for what, interface in over.items():
+        if interface == name and held:
+            return (
+                f"hypervisor_bridge.port: {port or 'none'} is wanted, but {name} has the port {held[0]} and carries {what}, "
+                f"which would be cut. Keep {held[0]}, or change it by hand."
+            )
         if interface not in (name, port):
             return (
                 f"hypervisor_bridge.port: {port} carries {what}, by way of {interface}, which lies on it. A role cannot "
@@ -107,7 +112,9 @@ def _cut(options: t.Mapping[str, t.Any], over: t.Mapping[str, str], seen: Seen) 
         if options.get("dhcp"):
             continue
         if what.startswith("the default") and not options.get("gateways"):
-            return f"hypervisor_bridge.gateways: empty, so {what} would be cut. Give the bridge a gateway, or dhcp: true."
+            return (
+                f"hypervisor_bridge.gateways: empty, so {what} would be cut. Give the bridge a gateway, or dhcp: true."
+            )
         if seen.addresses.get(seen.connection) == interface and seen.connection not in own:
             return (
                 f"hypervisor_bridge.addresses: {sorted(own)} does not hold {seen.connection}, to which Ansible is "
@@ -118,7 +125,9 @@ def _cut(options: t.Mapping[str, t.Any], over: t.Mapping[str, str], seen: Seen) 
 
 def _impossible(name: str, port: str, seen: Seen) -> str:
     if not _NAME.fullmatch(name):
-        return f"hypervisor_bridge.name: {name!r} is no name of an interface. Give 1 to 15 letters, digits, '-', '_', '.'."
+        return (
+            f"hypervisor_bridge.name: {name!r} is no name of an interface. Give 1 to 15 letters, digits, '-', '_', '.'."
+        )
     if name in seen.links and name not in seen.own:
         kind = "a bridge" if name in seen.bridges else "an interface"
         return (
@@ -175,6 +184,7 @@ def look() -> Seen:
         connection=_connection(),
         backends=frozenset(service for service in FILES if _active(service)),
         own=frozenset(name for name in names for file in FILES.values() if os.path.exists(file[0].format(name))),
+        taps=frozenset(name for name in names if os.path.exists(f"/sys/class/net/{name}/tun_flags")),
     )
 
 
