@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Looks at a host's network before the role makes a bridge, and says whether that may be done.
 
-``python bridge.py OPTIONS BACKEND [remove]``, OPTIONS as JSON. Answers with JSON: ``refusal`` (empty: go on), ``backend``,
-``moves`` (the connection or the default route goes over to the bridge), ``mac`` of the port, and what it takes to go
+``python bridge.py OPTIONS BACKEND [remove]``, OPTIONS as JSON. Answers with JSON: ``refusal`` (empty: go on),
+``backend``, ``moves`` (the connection or the default route goes over to the bridge), ``mac`` of the port, and what it takes to go
 back: ``before`` (path -> content or null), ``new`` (the bridge is not there yet).
 
 Linux' own answers are asked for: ``ip -json``, ``/sys/class/net`` for what lies on what, and ``/proc`` for the ssh
@@ -96,18 +96,18 @@ def _cut(options: t.Mapping[str, t.Any], over: t.Mapping[str, str], seen: Seen) 
     for what, interface in over.items():
         if interface == name and held:
             return (
-                f"hypervisor_bridge.port: {port or 'none'} is wanted, but {name} has the port {held[0]} and carries {what}, "
-                f"which would be cut. Keep {held[0]}, or change it by hand."
+                f"hypervisor_bridge.port: {port or 'none'} is wanted, but {name} has the port {held[0]} and carries "
+                f"{what}, which would be cut. Keep {held[0]}, or change it by hand."
             )
         if interface not in (name, port):
             return (
-                f"hypervisor_bridge.port: {port} carries {what}, by way of {interface}, which lies on it. A role cannot "
-                "move that without cutting it; choose another port, or make the bridge by hand."
+                f"hypervisor_bridge.port: {port} carries {what}, by way of {interface}, which lies on it. A role "
+                "cannot move that without cutting it; choose another port, or make the bridge by hand."
             )
         if interface == port and not options.get("move_connection"):
             return (
                 f"hypervisor_bridge.port: {port} carries {what}, which would be cut. Choose another port; or give the "
-                f"bridge what {port} has (addresses and gateways, or dhcp: true) and consent with move_connection: true."
+                f"bridge what {port} has (addresses and gateways, or dhcp: true) and consent: move_connection: true."
             )
         if options.get("dhcp"):
             continue
@@ -131,8 +131,8 @@ def _impossible(name: str, port: str, seen: Seen) -> str:
     if name in seen.links and name not in seen.own:
         kind = "a bridge" if name in seen.bridges else "an interface"
         return (
-            f"hypervisor_bridge.name: {name} is there already, {kind} that this role did not make. Choose another name; "
-            "VMs can use a bridge of any origin."
+            f"hypervisor_bridge.name: {name} is there already, {kind} that this role did not make. Choose another "
+            "name; VMs can use a bridge of any origin."
         )
     if not port:
         return ""

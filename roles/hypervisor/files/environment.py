@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Says of a virtual environment whether it is the one that this Python would make: ``absent``, ``fits`` or ``stale``.
 
-``python environment.py FOLDER registry|wheels|distribution``. Stale is one of another version of Python, whose libraries
-the new one does not see, and one that sees the system's packages where it should not, or the other way round.
+``python environment.py FOLDER registry|wheels|distribution``. Stale is one of another version of Python, whose
+libraries the new one does not see, and one that sees the system's packages where it should not, or the other way round.
 """
 
 from __future__ import annotations

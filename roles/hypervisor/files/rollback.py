@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Puts files back and runs commands: ``python rollback.py DATA``, DATA being JSON in base64, that nothing expands.
 
-``files``: path -> content, or null for a file that was not there. ``commands``: each is run, whatever became of the others.
+``files``: path -> content, or null for a file that was not there. ``commands``: each is run, whatever the others did.
 """
 
 from __future__ import annotations

@@ -32,9 +32,7 @@ bridge, environment, kernel = program("bridge"), program("environment"), program
 SSH, NETWORKD = "192.0.2.10", "systemd-networkd"
 #: A host that is reached over eth0 and has its default route there; eth1 is free; bond0 has eth2; vlan7 lies on eth3.
 SEEN = bridge.Seen(
-    links={
-        name: f"52:54:00:00:00:0{n}" for n, name in enumerate(("lo", "eth0", "eth1", "eth2", "eth3", "bond0", "vlan7"))
-    },
+    links={name: f"52:54:00:00:00:0{n}" for n, name in enumerate("lo eth0 eth1 eth2 eth3 bond0 vlan7".split())},
     masters={"eth2": "bond0"},
     lower={"bond0": frozenset({"eth2"}), "vlan7": frozenset({"eth3"})},
     bridges=frozenset(),
