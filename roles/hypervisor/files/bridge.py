@@ -3,8 +3,8 @@
 """Looks at a host's network before the role makes a bridge, and says whether that may be done.
 
 ``python bridge.py OPTIONS BACKEND [remove]``, OPTIONS as JSON. Answers with JSON: ``refusal`` (empty: go on),
-``backend``, ``moves`` (the connection or the default route goes over to the bridge), ``mac`` of the port, and what it takes to go
-back: ``before`` (path -> content or null), ``new`` (the bridge is not there yet).
+``backend``, ``moves`` (the connection or the default route goes over to the bridge), ``mac`` of the port, and what it
+takes to go back: ``before`` (path -> content or null), ``new`` (the bridge is not there yet).
 
 Linux' own answers are asked for: ``ip -json``, ``/sys/class/net`` for what lies on what, and ``/proc`` for the ssh
 connection, since ``become`` takes SSH_CONNECTION out of the environment.
