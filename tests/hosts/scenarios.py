@@ -20,10 +20,12 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.maqet.qemu.tests.hosts import rootfs
+from ansible_collections.maqet.qemu.tests.hosts import cloud_guest, rootfs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCENARIOS = ROOT / "extensions" / "molecule"
+#: What a scenario's molecule.yml may name: the disk of :func:`cloud_guest.image`, which is built if it is not there.
+GUEST_IMAGE = "MAQET_GUEST_IMAGE"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 #: What Molecule says before and after a step: ``INFO     [default > create] Executing``, or with an arrow and colours.
 _STEP = re.compile(r"^[A-Z]+\s+\[?\S+ [>➜] (?P<step>\w+)(?:\]|:) (?P<what>Execut(?:ing|ed).*)$")
@@ -72,6 +74,8 @@ def known() -> list[str]:
 
 def run(name: str, environment: dict[str, str]) -> Verdict:
     """One scenario from nothing to nothing; what Molecule says is printed as it says it."""
+    if GUEST_IMAGE in (SCENARIOS / name / "molecule.yml").read_text("utf-8"):
+        environment = {**environment, GUEST_IMAGE: str(cloud_guest.image().disk)}
     steps, begun = Steps(), time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-m", "molecule", "test", "--scenario-name", name],
@@ -116,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     strange = [name for name in wanted if name not in known()]
     if strange:
         parser.error(f"there is no scenario {', '.join(strange)}; there are {', '.join(known())}")
-    missing = rootfs.missing_parts()
+    missing = cloud_guest.missing_parts()
     if missing:
         _closing(f"molecule: nothing was run, which needs {', '.join(missing)}")
         return int(bool(os.environ.get("CI") or os.environ.get("MAQET_REQUIRE_HOSTS")))

@@ -34,6 +34,7 @@ PLUGIN_ARROWS: dict[str, set[str]] = {
     "modules": {"task", "vm", "qmp", "guard", "definition", "host"},
     "action": {"task"},
     "callback": {"guard"},
+    "filter": {"guard", "host"},
     "doc_fragments": set(),
     "inventory": {"host"},
     "plugin_utils": {"task", "guard", "host", "vm.outcomes"},
