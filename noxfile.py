@@ -25,7 +25,7 @@ COLLECTION = DEV / "collections" / "ansible_collections" / "maqet" / "qemu"  # a
 SANITY = DEV / "sanity"
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "sanity", "unit", "integration", "chaos"]
+nox.options.sessions = ["lint", "sanity", "unit", "integration", "molecule", "chaos"]
 
 
 def closing(text: str) -> None:
@@ -371,6 +371,16 @@ def chaos(session: nox.Session) -> None:
     """What must hold, whatever breaks: tests/chaos, in a world of its own. It prints its own closing line."""
     session.run(
         *(sys.executable, "-m", "ansible_collections.maqet.qemu.tests.chaos", *session.posargs),
+        env={"PYTHONPATH": str(DEV / "collections")},
+        external=True,
+    )
+
+
+@nox.session
+def molecule(session: nox.Session) -> None:
+    """Scenarios of extensions/molecule on hosts in systemd-nspawn, those named or all. Prints its own closing line."""
+    session.run(
+        *(sys.executable, "-m", "ansible_collections.maqet.qemu.tests.hosts.scenarios", *session.posargs),
         env={"PYTHONPATH": str(DEV / "collections")},
         external=True,
     )

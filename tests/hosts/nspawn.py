@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real Debian hosts for tests: systemd as PID 1 and sshd, each in a systemd-nspawn container of this machine.
 
-    python3 tests/hosts/nspawn.py up NAME [--distro bookworm]
-    python3 tests/hosts/nspawn.py down NAME
-    python3 tests/hosts/nspawn.py list
+    python3 tests/hosts/nspawn.py up NAME... [--run RUN] [--distro bookworm]
+    python3 tests/hosts/nspawn.py down [NAME...] [--run RUN]
+    python3 tests/hosts/nspawn.py cut|mend NAME... [--run RUN]
+    python3 tests/hosts/nspawn.py list [--run RUN]
 
 A run is a bridge with a subnet 10.77.N.0/24, an ssh key and its hosts, all in one folder of the cache. Nothing
 is routed: hosts reach this machine and each other. Standard library only; needs root.
@@ -157,6 +158,13 @@ class Host:
         processes.remove_cgroups([Path(folder) for folder in self.state.get("cgroups", [])])
         _forget_export(str(self.state.get("machine", "")))
 
+    def cut(self) -> None:
+        """Unplug its network: it runs on, and nobody reaches it nor hears that it went. :meth:`mend` plugs it in."""
+        self.root("ip", "link", "set", "host0", "down")
+
+    def mend(self) -> None:
+        self.root("ip", "link", "set", "host0", "up")
+
     def running(self) -> bool:
         pid = self.state.get("pid", 0)
         return bool(pid) and processes.start_time(pid) == self.state["began"]
@@ -296,33 +304,50 @@ def _claim_bridge() -> tuple[str, int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line. Its hosts stay until `down`, all on one bridge."""
+    """The command line. Its hosts stay until `down`, those of a run on one bridge."""
     parser = argparse.ArgumentParser(description="Debian hosts for tests, in systemd-nspawn.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="show the hosts")
-    for command, meaning in (("up", "make and boot a host"), ("down", "remove a host")):
-        commands.add_parser(command, help=meaning).add_argument("name")
+    meanings = {
+        "up": "make and boot hosts",
+        "down": "remove hosts; without names all of the run",
+        "cut": "take the network away from hosts, which run on",
+        "mend": "give them their network back",
+        "list": "show the hosts",
+    }
+    for command, meaning in meanings.items():
+        chosen = commands.add_parser(command, help=meaning)
+        chosen.add_argument("--run", default=CLI_RUN, help="hosts that belong together, on a bridge of their own")
+        if command != "list":
+            chosen.add_argument("names", nargs="*" if command == "down" else "+", metavar="NAME")
     commands.choices["up"].add_argument("--distro", default=rootfs.default_distro(), help="release of Debian")
     options = parser.parse_args(arguments)
     missing = rootfs.missing_parts()
     if missing:
         parser.error("this needs " + ", ".join(missing))
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", options.run) or options.run.startswith("run-"):
+        parser.error(f"argument --run: {options.run!r}: use letters, digits, -, _ and ., and no 'run-' at its beginning")
     try:
-        with Run(CLI_RUN, keep=True) as run:
-            if options.command == "up":
-                _show(run.up(options.name, options.distro))
-                run.inventory()
-            elif options.command == "down":
-                for host in run.hosts():
-                    if host.name == options.name:
-                        host.remove()
-            else:
-                for host in run.hosts():
-                    _show(host)
+        with Run(options.run, keep=True) as run:
+            _carry_out(run, options)
     except HostError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _carry_out(run: Run, options: argparse.Namespace) -> None:
+    if options.command == "up":
+        for name in options.names:
+            _show(run.up(name, options.distro))
+        run.inventory()
+        return
+    hosts = {host.name: host for host in run.hosts()}
+    names = getattr(options, "names", []) or list(hosts)
+    for name in names:
+        if name in hosts:
+            {"down": Host.remove, "cut": Host.cut, "mend": Host.mend, "list": _show}[options.command](hosts[name])
+        elif options.command != "down":
+            raise HostError(f"host {name!r} is not there; these are: {', '.join(hosts) or 'none'}")
 
 
 def _show(host: Host) -> None:
