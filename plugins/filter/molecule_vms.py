@@ -134,7 +134,9 @@ def _check(platform: t.Any, where: str) -> None:
                 f"{where}.cloud_init.{part}: a text cannot be added to what Ansible needs to log in. Make it a dictionary."
             )
     if not platform.get("image") and not platform.get("disks"):
-        raise AnsibleFilterError(f"{where}: {platform['name']} has no image. Give the address or path of a cloud image.")
+        raise AnsibleFilterError(
+            f"{where}: {platform['name']} has no image. Give the address or path of a cloud image."
+        )
     if "image_checksum" in platform and not _remote(platform):
         raise AnsibleFilterError(f"{where}.image_checksum: it is for an image with an address, and this one has none.")
 
