@@ -27,7 +27,7 @@ BAD: dict[str, tuple[Result, tuple[str, ...]]] = {
     "arch": ({"arch": "vax"}, ("vax", "aarch64")),
     "kernel": ({"kernel": "/nonexistent/vmlinuz"}, ("/nonexistent/vmlinuz", "No such file")),
     "initrd": ({"kernel": "/bin/sh", "initrd": "/bin"}, ("/bin", "folder")),
-    "cmdline": ({"cmdline": "quiet"}, ("kernel",)),
+    "cmdline": ({"kernel": "", "cmdline": "quiet"}, ("kernel",)),
     "disks[0].path": ({"disks": [{"path": "/"}]}, ("'/'", "folder")),
     "disks[0].path missing": ({"disks": [{"path": "/nonexistent.img"}]}, ("/nonexistent.img", "No such file")),
     "disks[0].base": ({"disks": [{"base": "/nonexistent.qcow2"}]}, ("/nonexistent.qcow2", "No such file")),
