@@ -20,7 +20,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.maqet.qemu.tests.hosts import cloud_guest, rootfs
+from ansible_collections.maqet.qemu.tests.hosts import cloud_guest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCENARIOS = ROOT / "extensions" / "molecule"
