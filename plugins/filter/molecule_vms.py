@@ -19,8 +19,8 @@ version_added: 0.1.0
 author:
   - The maqet.qemu authors (@maqet)
 description:
-  - What the playbook C(maqet.qemu.molecule_create) makes of C(platforms) in a C(molecule.yml). See the guide on Molecule
-    in the documentation of this collection for what a platform may have.
+  - What the playbook C(maqet.qemu.molecule_create) makes of C(platforms) in a C(molecule.yml). The guide on Molecule in
+    the documentation of this collection says what a platform may have.
 positional: _input
 options:
   _input:
@@ -131,12 +131,10 @@ def _check(platform: t.Any, where: str) -> None:
         value = platform.get("cloud_init", {}).get(part, {})
         if not isinstance(value, dict):
             raise AnsibleFilterError(
-                f"{where}.cloud_init.{part}: a text cannot be added to what Ansible needs to log in. Make it a dictionary."
+                f"{where}.cloud_init.{part}: a text cannot be added to what Ansible needs. Make it a dictionary."
             )
     if not platform.get("image") and not platform.get("disks"):
-        raise AnsibleFilterError(
-            f"{where}: {platform['name']} has no image. Give the address or path of a cloud image."
-        )
+        raise AnsibleFilterError(f"{where}: {platform['name']} has no image. Give the address or path of one.")
     if "image_checksum" in platform and not _remote(platform):
         raise AnsibleFilterError(f"{where}.image_checksum: it is for an image with an address, and this one has none.")
 

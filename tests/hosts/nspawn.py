@@ -325,9 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
     if missing:
         parser.error("this needs " + ", ".join(missing))
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", options.run) or options.run.startswith("run-"):
-        parser.error(
-            f"argument --run: {options.run!r}: use letters, digits, -, _ and ., and no 'run-' at its beginning"
-        )
+        parser.error(f"argument --run: {options.run!r}: use letters, digits, -, _ and ., not 'run-' at its start")
     try:
         with Run(options.run, keep=True) as run:
             _carry_out(run, options)

@@ -37,14 +37,8 @@ def test_steps_are_timed(text: str, names: list[str]) -> None:
 
 
 def test_a_line_says_name_verdict_and_time() -> None:
-    assert scenarios.Verdict("fleet", False, 61.4, "create 20").line().split() == [
-        "fleet",
-        "FAILED",
-        "61",
-        "s",
-        "create",
-        "20",
-    ]
+    line = scenarios.Verdict("fleet", False, 61.4, "create 20").line()
+    assert line.split() == ["fleet", "FAILED", "61", "s", "create", "20"]
 
 
 def test_all_scenarios_are_known(capsys: pytest.CaptureFixture[str]) -> None:
