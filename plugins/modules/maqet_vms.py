@@ -60,6 +60,11 @@ options:
       - Each line is bought with a module call of its own on the host. The VMs are worked on in groups of this size.
     type: int
     default: 0
+  _part:
+    description:
+      - What earlier calls of the same task have done. The collection's action plugin fills it in for O(progress), over
+        whatever it is given.
+    type: dict
 notes:
   - Each VM is worked on by a process of its own. When a task is killed, VMs that were begun are finished.
 seealso:
@@ -161,6 +166,7 @@ SPEC: dict[str, t.Any] = {
     "concurrency": {"type": "int", "default": 0},
     "max_fail": {"type": "str"},
     "progress": {"type": "int", "default": 0},
+    PART: {"type": "dict"},
 }
 
 
@@ -205,7 +211,7 @@ def _wanted(params: t.Mapping[str, t.Any], where: Layout) -> dict[str, Desired]:
 
 def main() -> None:
     """The module."""
-    door.run({**SPEC, PART: {"type": "dict"}}, provide)
+    door.run(SPEC, provide)
 
 
 if __name__ == "__main__":

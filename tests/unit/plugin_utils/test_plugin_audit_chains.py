@@ -34,17 +34,23 @@ def log() -> HostLog:
     return made
 
 
+def only(chains: Chains) -> Chain:
+    """The one chain that there is."""
+    (name,) = chains.chains
+    return chains.chains[name]
+
+
 def test_a_whole_chain_has_no_problem(log: HostLog) -> None:
     chains = Chains()
     assert told(chains, log.records) == []
-    (chain,) = chains.chains.values()
+    chain = only(chains)
     assert (chain.seq, chain.hash, chain.gaps) == (11, log.records[-1]["hash"], [])
 
 
 def test_what_was_before_we_looked_is_no_problem(log: HostLog) -> None:
     chains = Chains()
     assert told(chains, log.records[4:]) == []
-    (chain,) = chains.chains.values()
+    chain = only(chains)
     assert [(gap.first, gap.last) for gap in chain.gaps] == [(1, 4)]
     assert told(chains, log.records[:4]) == [] and chain.gaps == [], "and it may come later"
 
@@ -55,7 +61,7 @@ def test_any_order_of_one_log_is_the_same(log: HostLog, seed: int) -> None:
     random.Random(seed).shuffle(shuffled)  # no secret
     chains = Chains()
     assert [problem for record in shuffled for problem in chains.take("h1", record).problems] == []
-    (chain,) = chains.chains.values()
+    chain = only(chains)
     assert (chain.seq, chain.hash, chain.gaps) == (11, log.records[-1]["hash"], [])
 
 
@@ -184,7 +190,7 @@ def test_hosts_and_vms_do_not_mix(log: HostLog) -> None:
 def test_what_is_remembered_can_be_written_down(log: HostLog) -> None:
     chains = Chains()
     told(chains, [*log.records[:2], *log.records[5:]])
-    (chain,) = chains.chains.values()
+    chain = only(chains)
     again = Chain.from_dict(json.loads(json.dumps(chain.as_dict())))
     assert again == chain and dataclasses.asdict(again)["gaps"][0]["first"] == 3
     for wrong in ({}, {**chain.as_dict(), "seq": None}, {**chain.as_dict(), "gaps": [{"first": 1}]}):

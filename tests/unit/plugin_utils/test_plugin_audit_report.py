@@ -193,7 +193,7 @@ def test_an_empty_page_and_a_long_one(log: HostLog) -> None:
 def test_the_timeline_counts_every_command(log: HostLog) -> None:
     report = made_of(lines(log))
     found = bars(report.commands)
-    assert (sum(bar.allowed for bar in found), sum(bar.denied for bar in found)) == (3, 1)
+    assert (sum(one.allowed for one in found), sum(one.denied for one in found)) == (3, 1)
     assert found[0].begin == BEGIN and (found[0].allowed, found[-1].allowed) == (1, 2)
     (drawing,) = page(report).all("svg")
     assert [title.text for title in drawing.all("title")][:1] == ["2026-03-01 08:00:00: 1 allowed"]

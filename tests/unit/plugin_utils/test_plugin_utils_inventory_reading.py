@@ -58,7 +58,7 @@ def test_ansibles_own_types_become_plain() -> None:
     given: dict[str, t.Any] = {Text("k"): [Text("v"), True, 7, 1.5, None, (Text("w"),)]}
     found = inventory_reading.plain(given)
     assert found == {"k": ["v", True, 7, 1.5, None, ["w"]]}
-    assert {type(key) for key in found} == {str} and type(found["k"][0]) is str
+    assert {type(key) for key in found} == {type(found["k"][0])} == {str}
     shared = {"h1": {"ansible_x": given["k"], "ansible_y": given["k"]}}  # no aliases, which Ansible could not read
     assert "&" not in inventory_reading.inventory(question(hosts=shared))
 
