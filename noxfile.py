@@ -320,10 +320,15 @@ def ansible_test(
 # --- tests -----------------------------------------------------------------------------------------------------------
 
 
+def names_files(words: t.Sequence[str]) -> bool:
+    """Whether arguments for pytest say which tests are to be run."""
+    return any((ROOT / word.partition("::")[0]).exists() for word in words if not word.startswith("-"))
+
+
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Tests of single pieces, without QEMU."""
-    session.run("pytest", "tests/unit", *session.posargs, external=True)
+    """Tests of single pieces, without QEMU; all of them unless files are named."""
+    session.run("pytest", *([] if names_files(session.posargs) else ["tests/unit"]), *session.posargs, external=True)
 
 
 # In two parts, which can run side by side.
@@ -351,11 +356,12 @@ def integration(session: nox.Session) -> None:
     parser.add_argument("--arch", choices=["aarch64", "x86_64"])
     wanted, rest = parser.parse_known_args(session.posargs)
     chosen = ["tests/integration"]
-    if wanted.part:
+    if names_files(rest):
+        chosen = []
+    elif wanted.part:
         chosen = ["-o", f"cache_dir={DEV / 'pytest' / wanted.part}", *PARTS[wanted.part]]
     elif wanted.arch:
-        named = any((ROOT / word.partition("::")[0]).exists() for word in rest)
-        chosen = [] if named else ["tests/integration/local"]
+        chosen = ["tests/integration/local"]
     env = {"MAQET_TEST_ARCH": wanted.arch} if wanted.arch else {}
     session.run("pytest", *chosen, *rest, env=env, external=True)
 

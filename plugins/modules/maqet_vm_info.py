@@ -31,14 +31,18 @@ options:
     description:
       - What to find out beyond the facts that every VM has. Each subject is returned under its own name in
         RV(vms[].details).
-      - V(command_line), the words with which QEMU was started, or would be. V(events), what QEMU has said by itself.
+      - V(addresses), those by which the guest is known, to its agent or to the host, and who says so.
+        V(command_line), the words with which QEMU was started, or would be. V(events), what QEMU has said by itself.
         V(guest), the addresses that the agent in the guest tells. V(jobs), the long operations that QEMU works on.
         V(snapshots), those that M(maqet.qemu.maqet_snapshot) knows. V(statistics), what went through the disks, and
-        through the cards that have an interface on the host. V(usage), the CPU time and memory of QEMU and its runner.
-      - What asks QEMU leaves audit records, like any command.
+        through the cards that have an interface on the host. V(usage), the CPU time and memory of QEMU and its
+        runner.
+      - The guests of all VMs are asked side by side, and each has three seconds, so that one that hangs holds up
+        nobody.
+      - What asks QEMU or a guest leaves audit records, like any command.
     type: list
     elements: str
-    choices: [command_line, events, guest, jobs, snapshots, statistics, usage]
+    choices: [addresses, command_line, events, guest, jobs, snapshots, statistics, usage]
     default: []
   timeout:
     description:
@@ -54,6 +58,10 @@ EXAMPLES = r"""
   maqet.qemu.maqet_vm_info:
     name: web1
     gather: [usage, statistics, command_line]
+
+- name: See by which addresses the guests are known
+  maqet.qemu.maqet_vm_info:
+    gather: [addresses]
 
 - name: Look at all VMs
   maqet.qemu.maqet_vm_info:
@@ -129,6 +137,9 @@ vms:
       description:
         - What O(gather) asked for, a key each; V(null) where a VM in this state has none.
         - C(errors) says by subject why it could not be had, if so.
+        - In C(addresses) C(source) is V(agent), which is the guest's own word; V(lease), from a DHCP server on this
+          host; or V(neighbours), from the host's table of who answered on the VM's bridge. Each is newer than this
+          QEMU.
       type: dict
       returned: when O(gather) is not empty
       sample: {"usage": {"qemu": {"cpu_seconds": 12.5, "memory": {"rss": 301989888, "pss": 298844160, "swap": 0}},
@@ -149,17 +160,15 @@ orphans:
   sample: [{"name": "web1", "uuid": "0b0e6a0e-6c1c-4d0f-8d3a-111111111111", "qemu_pid": 4711}]
 """
 
-import functools
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.host import emulators
-from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths, layout
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.details import Details
+from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import look, look_through_runner
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, names
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import names
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.several import Several
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system
 
 SPEC: dict[str, t.Any] = {
@@ -167,7 +176,7 @@ SPEC: dict[str, t.Any] = {
     "gather": {
         "type": "list",
         "elements": "str",
-        "choices": ["command_line", "events", "guest", "jobs", "snapshots", "statistics", "usage"],
+        "choices": ["addresses", "command_line", "events", "guest", "jobs", "snapshots", "statistics", "usage"],
         "default": [],
     },
     "timeout": {"type": "float", "default": 10},
@@ -182,26 +191,14 @@ def gather(task: door.Task) -> dict[str, t.Any]:
     if others is not None:
         return {"changed": False, "vms": [look_through_runner(others, task.params["timeout"])]}
     chosen = names(where) if wanted is None else [check_vm_name(wanted)]
-    audit: list[dict[str, t.Any]] = []
-    more = functools.partial(_details, task, where, audit) if task.params["gather"] else _nothing
-    found = [look(where, name, task.params["timeout"], more) for name in chosen]
+    subjects, seconds = task.params["gather"], task.params["timeout"]
+    several = Several(where, subjects, seconds, task.context)
+    found = [look(where, name, seconds, several.add) for name in chosen]
+    several.ask()
     result: dict[str, t.Any] = {"changed": False, "vms": [vm for vm in found if vm["status"] != "absent"]}
-    if task.params["gather"]:
-        result["audit"] = audit
+    if subjects:
+        result["audit"] = several.audit
     return result if wanted is not None else {**result, "orphans": _orphans(task, where)}
-
-
-def _nothing(_paths: VmPaths, _actual: Actual) -> dict[str, t.Any]:
-    return {}
-
-
-def _details(
-    task: door.Task, where: Layout, audit: list[dict[str, t.Any]], paths: VmPaths, actual: Actual
-) -> dict[str, t.Any]:
-    control = Control(where, paths, "maqet_vm_info", task.context)
-    details = Details(where, paths, actual, control, task.params["timeout"]).gather(task.params["gather"])
-    audit += control.audit
-    return {"details": details}
 
 
 def _orphans(task: door.Task, where: Layout) -> list[dict[str, t.Any]]:

@@ -26,7 +26,7 @@ extends_documentation_fragment:
 options:
   vms:
     description:
-      - The VMs, each with the options of M(maqet.qemu.maqet_vm). Its C(name) is needed.
+      - The VMs, each with the options of M(maqet.qemu.maqet_vm), of which C(name) is needed. A name alone does, too.
       - An empty list is refused together with O(purge).
     type: list
     elements: raw
@@ -77,8 +77,8 @@ EXAMPLES = r"""
       labels:
         role: web
     vms:
-      - name: web1
-      - name: web2
+      - web1
+      - web2
       - name: web3
         memory: 2G
       - name: db1
@@ -98,9 +98,7 @@ EXAMPLES = r"""
         - name: root
           base: /var/lib/maqet/images/debian-12.qcow2
           size: 20G
-    vms:
-      - name: web1
-      - name: web2
+    vms: [web1, web2]
 
 - name: Fifty at once, with a line for every ten
   maqet.qemu.maqet_vms:

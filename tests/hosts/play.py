@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
@@ -104,6 +105,53 @@ def run_playbook(
         )
         tasks = [TaskOutcome(**json.loads(line)) for line in results.read_text("utf-8").splitlines()]
         return PlayOutcome(done.returncode, tasks, done.stdout.decode("utf-8", "replace"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What ``ansible-inventory --list`` says: variables of the hosts, and hosts of the groups. ``words``: warnings."""
+
+    rc: int
+    hosts: dict[str, dict[str, t.Any]]
+    groups: dict[str, list[str]]
+    words: str
+    seconds: float
+
+    def must_succeed(self) -> Listing:
+        """Itself, or :class:`PlayFailed`."""
+        if self.rc != 0:
+            raise PlayFailed(f"ansible-inventory ended with status {self.rc}:\n{self.words}")
+        return self
+
+
+def list_inventory(
+    *sources: str | Path, options: t.Sequence[str] = (), env: dict[str, str] | None = None, seconds: float = 300.0
+) -> Listing:
+    """Read sources as Ansible does; those that cannot be parsed are an error. Configuration as :func:`run_playbook`."""
+    with tempfile.TemporaryDirectory(prefix="maqet-inventory-") as name:
+        folder = Path(name)
+        (folder / "ansible.cfg").touch()
+        words = [sys.executable, "-m", "ansible", "inventory", "--list", *options]
+        given = _environment(folder)
+        del given["ANSIBLE_CALLBACK_PLUGINS"], given["ANSIBLE_CALLBACKS_ENABLED"]
+        begun = time.monotonic()
+        done = subprocess.run(
+            [*words, *(word for source in sources for word in ("-i", str(source)))],
+            env={**given, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=folder,
+            timeout=seconds,
+            check=False,
+            text=True,
+        )
+        took = time.monotonic() - begun
+    said = " ".join(done.stderr.split())
+    if done.returncode:
+        return Listing(done.returncode, {}, {}, said + done.stdout, took)
+    found = json.loads(done.stdout, object_hook=lambda item: item.get("__ansible_unsafe", item))
+    groups = {group: sorted(part.get("hosts", [])) for group, part in found.items() if group != "_meta"}
+    return Listing(0, found["_meta"]["hostvars"], groups, said, took)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -40,6 +40,8 @@ APT_PACKAGES = (
     "procps",
     "xorriso",
 )
+# Not installed, but there for apt: what the role still has to install on a host without a way out.
+APT_CACHED = ("ovmf", "swtpm", "logrotate")
 PIP_PACKAGES = ("qemu.qmp>=0.0.3,<0.1", "psutil>=5.9,<8", "PyYAML>=6.0,<7")
 VENV = "/var/lib/maqet/venv"
 WHEELS = "/usr/local/share/maqet-wheels"
@@ -70,6 +72,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
 apt-get -qq install --no-install-recommends {" ".join(APT_PACKAGES)}
 apt-get clean
+apt-get -qq install --no-install-recommends --download-only {" ".join(APT_CACHED)}
 python3 -m venv {VENV}
 {VENV}/bin/pip -q download --only-binary :all: -d {WHEELS} {" ".join(f"'{spec}'" for spec in PIP_PACKAGES)}
 {VENV}/bin/pip -q install --no-index --find-links {WHEELS} {WHEELS}/*.whl

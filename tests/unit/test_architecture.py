@@ -37,7 +37,8 @@ PLUGIN_ARROWS: dict[str, set[str]] = {
     "filter": {"guard", "host"},
     "doc_fragments": set(),
     "inventory": {"host"},
-    "plugin_utils": {"task", "guard", "host", "vm.outcomes"},
+    "lookup": {"guard"},
+    "plugin_utils": {"task", "guard", "host", "qmp", "definition", "vm.outcomes"},
 }
 # What the payload of maqet_qmp must not hold.
 FAST_PATH = f"{PROJECT}.plugins.modules.maqet_qmp"

@@ -24,6 +24,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import (
 
 # The chardev of our main monitor, as definition/render.py names it.
 _MONITOR = "id=maqet-monitor,"
+# RHEL and its kin have one emulator, which is called so.
+_OF_RHEL = "qemu-kvm"
 
 
 class Found(t.NamedTuple):
@@ -72,7 +74,8 @@ def _all(vms: str) -> t.Iterator[Found]:
 
 
 def _found(pid: int, words: t.Sequence[str], vms: str) -> t.Optional[Found]:
-    if not words or not os.path.basename(words[0]).startswith("qemu-system-"):
+    program = os.path.basename(words[0]) if words else ""
+    if not program.startswith("qemu-system-") and program != _OF_RHEL:
         return None
     name = (argument(words, "-name") or "").partition(",")[0].partition("guest=")[2]
     uuid = argument(words, "-uuid")

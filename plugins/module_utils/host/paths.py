@@ -234,6 +234,12 @@ class Layout:
     def venv_python(self) -> str:
         return os.path.join(self.state, "venv", "bin", "python")
 
+    @property
+    def python(self) -> str:
+        """The interpreter of this tree's virtual environment; else of the system's, which is for all."""
+        own = self.venv_python
+        return own if os.access(own, os.X_OK) else SYSTEM.venv_python
+
     def vm(self, name: str) -> VmPaths:
         """The files of the VM ``name``, which has passed ``check_vm_name``."""
         paths = VmPaths(name, os.path.join(self.vms, name), os.path.join(self.run, name), self.log)

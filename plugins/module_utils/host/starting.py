@@ -45,7 +45,7 @@ class Start:
     @property
     def python(self) -> str:
         """The Python of the role's virtual environment, else the one that runs this module."""
-        own = self.where.venv_python
+        own = self.where.python
         return own if os.access(own, os.X_OK) else sys.executable
 
     @property

@@ -17,4 +17,4 @@ def host_policy(where: Layout, told: t.Optional[t.Callable[[Policy], None]] = No
 
     ``told`` hears of each new policy.
     """
-    return PolicySource(where.policy, reader(where.venv_python), told)
+    return PolicySource(where.policy, reader(where.python), told)

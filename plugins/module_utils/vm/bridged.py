@@ -21,7 +21,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.awaited import Found
 class Bridged(Source):
     """An address on a card of the VM that somebody has told since QEMU was started. ``cards``: MAC and its bridge."""
 
-    def __init__(self, watched: Watched, cards: t.Mapping[str, str], family: str) -> None:
+    def __init__(self, watched: Watched, cards: t.Mapping[str, str], family: str, once: bool = False) -> None:
+        """``once``: nobody is going to wait for what comes later, so nothing is watched."""
         self._family = family
         self._cards = dict(cards)
         self._started = age(watched.qemu)  # its age now; it was started that long before
@@ -31,10 +32,11 @@ class Bridged(Source):
         self._neighbours = Neighbours()
         self._paths = sorted({path for bridge in cards.values() for path in leases.files_of(bridge)})
         self._folders: list[Folder] = []
-        for folder in sorted({os.path.dirname(path) for path in self._paths}):
+        for folder in () if once else sorted({os.path.dirname(path) for path in self._paths}):
             with contextlib.suppress(OSError):  # no such server here
                 self._folders.append(Folder(folder, written=True))
         self._told: dict[str, dict[str, t.Any]] = {}
+        self._by_lease: set[str] = set()
         self._fresh = True
 
     def look(self, ended: bool) -> t.Optional[Found]:
@@ -43,11 +45,18 @@ class Bridged(Source):
         can = self._usable()
         if not can and self._woken():
             source = "lease"
-            for path in self._paths:
-                for mac, address in leases.read(path, self._since):
-                    self._tell(mac, address)
+            self._read_leases()
             can = self._usable()
         return Found({"source": source, "addresses": can}) if can else None
+
+    def known(self) -> list[dict[str, t.Any]]:
+        """All that is told at this moment, each address with its ``source``: ``lease`` or ``neighbours``."""
+        self._read_leases()
+        self._heard()
+        return [
+            {**address, "source": "lease" if address["address"] in self._by_lease else "neighbours"}
+            for address in self._usable()
+        ]
 
     def fds(self) -> list[int]:
         return [self._neighbours.fd, *(folder.fd for folder in self._folders)]
@@ -76,6 +85,11 @@ class Bridged(Source):
                 self._stirred.add(entry.address)
                 stir(entry.address, entry.interface)
 
+    def _read_leases(self) -> None:
+        for path in self._paths:
+            for mac, text in leases.read(path, self._since):
+                self._by_lease.update(self._tell(mac, text))
+
     def _woken(self) -> bool:
         """Whether a lease file may have changed since the last look; at first, all may."""
         woken, self._fresh = self._fresh, False
@@ -83,10 +97,13 @@ class Bridged(Source):
             woken = folder.read() or woken
         return woken
 
-    def _tell(self, mac: str, text: str) -> None:
+    def _tell(self, mac: str, text: str) -> list[str]:
+        """Note an address of one of our cards; those that were noted."""
         address = addresses.of_text(text)
-        if address is not None and mac in self._cards:
-            self._told[text] = {"interface": self._cards[mac], "mac": mac, **address, "prefix": None}
+        if address is None or mac not in self._cards:
+            return []
+        self._told[address["address"]] = {"interface": self._cards[mac], "mac": mac, **address, "prefix": None}
+        return [address["address"]]
 
     def _usable(self) -> list[dict[str, t.Any]]:
         return addresses.usable(self._told.values(), self._family, self._cards)

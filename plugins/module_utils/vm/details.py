@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import typing as t
 
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import bridges
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp import addresses
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import EventFile
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.awaited import Watched
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.bridged import Bridged
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.networks import network_facts
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual
@@ -120,6 +124,26 @@ class Details:
             )
         self._control.audit += answer["audit"]
         return {"addresses": addresses.of_agent(answer["responses"][0])}
+
+    def _addresses(self) -> t.Optional[list[Found]]:
+        """By which addresses the guest is known, and who says so: its agent, or this host's side of its bridges."""
+        definition, qemu = self._actual.definition, self._actual.qemu
+        if qemu is None or definition is None:
+            return None
+        macs = [card["mac"] for card in network_facts(definition, True)]
+        cards = {macs[index]: bridge for index, bridge in bridges(definition.intent.get("networks", ())).items()}
+        here: list[Found] = []
+        if cards:
+            with contextlib.closing(Bridged(Watched(self._where, self._paths, qemu), cards, "any", once=True)) as seen:
+                here = seen.known()
+        told: list[Found] = []
+        if self._actual.run_state == "running":  # in a guest that is paused nobody would answer
+            try:
+                told = (self._guest() or {}).get("addresses", [])
+            except (MaqetError, OSError):
+                if not here:
+                    raise
+        return [*({**address, "source": "agent"} for address in told), *here]
 
     def _snapshots(self) -> list[Found]:
         """Those of its disks, the oldest first."""

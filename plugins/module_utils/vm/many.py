@@ -67,8 +67,10 @@ def wishes(vms: t.Sequence[t.Any], defaults: Options, typed: Typed) -> dict[str,
 
 
 def _wish(entry: t.Any, defaults: Options, typed: Typed) -> Desired:
+    if isinstance(entry, str):
+        entry = {"name": entry}
     if not isinstance(entry, t.Mapping):
-        raise invalid_option("vms", entry, "is no VM", "Give the options of one, such as {name: web1, memory: 2G}")
+        raise invalid_option("vms", entry, "is no VM", "Give a name, or options such as {name: web1, memory: 2G}")
     return desired(typed({**defaults, **entry}))
 
 
@@ -100,5 +102,5 @@ def to_show(entries: t.Sequence[t.Any]) -> list[t.Any]:
 
 
 def _label(entry: t.Any, number: int) -> str:
-    name = entry.get("name") if isinstance(entry, t.Mapping) else None
+    name = entry.get("name") if isinstance(entry, t.Mapping) else entry if isinstance(entry, str) else None
     return f"vms[{number}]" if name is None else f"vms[{number}] ({name})"

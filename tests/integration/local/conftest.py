@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.options import SPEC
 from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import argument, command_lines, of_pid
@@ -206,7 +207,7 @@ def remove(name: str, rubbish: bool = False) -> None:
     ``rubbish`` the test has put files of its own into the VM's folder, which go too.
     """
     wanted = {"name": name, "state": "absent", "purge": True, "force": True, "stop_timeout": 0}
-    checked = ArgumentSpecValidator({**maqet_vm.SPEC, **door.HIDDEN}).validate(wanted)
+    checked = ArgumentSpecValidator({**SPEC, **door.HIDDEN}).validate(wanted)
     assert not checked.error_messages
     module = types.SimpleNamespace(_name="maqet_vm", params=checked.validated_parameters, check_mode=False)
     before = os.umask(0o077)

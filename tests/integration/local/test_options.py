@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import impact
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent import OPTIONS
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import Local, Result
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import CONSOLE, Local, Result
 
 ENDED: t.Final = {"force": True, "stop_timeout": 0}
 _UUID: t.Final = "0f4c2a9e-5d1b-4c38-9a77-2f1f6f0c1d2e"
@@ -104,7 +104,7 @@ VMS: dict[str, tuple[Result, list[str]]] = {
             "tpm": {},
             "shares": [{"path": "/usr/share", "tag": "share"}],
         },
-        ["pflash", "tpm-", "mount_tag=share", "-kernel", "-initrd", "console=ttyS0"],
+        ["pflash", "tpm-", "mount_tag=share", "-kernel", "-initrd", f"console={CONSOLE}"],
     ),
 }
 

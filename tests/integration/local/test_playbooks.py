@@ -89,3 +89,25 @@ def test_snapshot_fleet(local: Local, vms: list[str]) -> None:
     told = {one["item"]["name"]: one["snapshots"][0] for one in results if not one.get("skipped")}
     assert [told[vm]["memory"] for vm in vms[1:]] == [True, True, False]
     assert len({one["name"] for one in told.values()}) == 1 and told[vms[1]]["name"].startswith("fleet-20")
+
+
+def test_drain(local: Local, vms: list[str]) -> None:
+    """Which VMs ran is noted before they are stopped, and only those run again; other labels stay."""
+    modules.must("maqet_vm", name=vms[0], labels={"role": "web"})
+    wanted: Result = {"drain_vms": vms, "drain_stop_timeout": 0, "drain_force": True}
+
+    def now() -> tuple[list[str], list[Result]]:
+        found = [modules.must("maqet_vm_info", name=name)["vms"][0] for name in vms]
+        return [vm["status"] for vm in found], [vm["definition"].get("labels", {}) for vm in found]
+
+    foreseen = run(local, "drain", "--check", **wanted).must_succeed()
+    assert foreseen.changed == ["Note which of them run", "Stop them"]
+    assert now() == (["running"] * 3 + ["stopped"], [{"role": "web"}, {}, {}, {}])
+    assert run(local, "drain", **wanted).must_succeed().changed == foreseen.changed
+    noted = {"drained": "running"}
+    assert now() == (["stopped"] * 4, [{"role": "web", **noted}, noted, noted, {}])
+    assert run(local, "drain", **wanted).must_succeed().changed == []
+    ended = run(local, "drain", **wanted, drain_end=True).must_succeed()
+    assert ended.changed == ["Have them run again", "Forget that they did"]
+    assert now() == (["running"] * 3 + ["stopped"], [{"role": "web"}, {}, {}, {}])
+    assert run(local, "drain", **wanted, drain_end=True).must_succeed().changed == []

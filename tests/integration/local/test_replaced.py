@@ -11,11 +11,11 @@ import subprocess
 import typing as t
 from pathlib import Path
 
-import pytest
+from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import runners
-from ansible_collections.maqet.qemu.tests.integration.local.conftest import NOTHING, Local, kill
+from ansible_collections.maqet.qemu.tests.integration.local.conftest import ARCH, NOTHING, Local, kill
 
 FORCE = {"force": True, "stop_timeout": 0}
 
@@ -64,19 +64,17 @@ def test_another_runner(local: Local, name: str, tmp_path: Path) -> None:
 
 def test_qemus_program(local: Local, name: str, tmp_path: Path) -> None:
     """An upgrade of the package gives the name to another file; the old one goes on, with a new runner too."""
-    program = shutil.which("qemu-system-x86_64")
-    if program is None:
-        pytest.skip("the test guest is a PC, and there is no qemu-system-x86_64")
+    program = qemu.find_binary(ARCH)
     folder = tmp_path / "bin"
     folder.mkdir()
     for above in (folder, tmp_path, tmp_path.parent, tmp_path.parent.parent):
         above.chmod(0o755)  # QEMU's user must come as far as its program
-    copy = folder / "qemu-system-x86_64"
+    copy = folder / Path(program).name
     shutil.copy2(program, copy)
     env = {"PATH": f"{folder}:{os.environ['PATH']}"}
     for beside in ("lib", "lib64", "share"):  # where a QEMU that has been moved looks for its modules and firmware
         (tmp_path / beside).symlink_to(f"/usr/{beside}")
-    started = local.play({"maqet_vm": {"name": name, "state": "running", "arch": "x86_64", **NOTHING}}, env=env)[0]
+    started = local.play({"maqet_vm": {"name": name, "state": "running", **NOTHING}}, env=env)[0]
     assert not started["failed"], started["msg"]
     assert started["vm"]["qemu_binary"] == str(copy)
     copy.unlink()

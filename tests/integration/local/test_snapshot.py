@@ -343,7 +343,7 @@ def test_reasons_of_qemu(name: str, tmp_path: Path) -> None:
 def killed(vm: str, op: str, **options: t.Any) -> None:
     """A task that gets SIGKILL as soon as QEMU works on the job of ``op``, and it would wait for its end."""
 
-    def end(_jobs: jobs.Jobs, _job: str) -> None:
+    def end(self: jobs.Jobs, job: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     task = os.fork()

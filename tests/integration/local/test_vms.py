@@ -63,7 +63,7 @@ def kinds(result: Result) -> dict[str, list[str]]:
 
 def test_twelve_steps(local: Local, names: list[str]) -> None:
     """Made, changed and removed; each in check mode, for real, again, and again in check mode."""
-    steps = [
+    steps: list[tuple[Result, list[str] | None, tuple[str, str]]] = [
         ({"state": "running"}, ["define", "start", "resume"], ("absent", "running")),
         ({"state": "paused", "labels": {"role": "web"}}, None, ("running", "paused")),
         ({"state": "absent", "purge": True}, ["stop", "undefine"], ("paused", "absent")),
@@ -91,7 +91,7 @@ def test_twelve_steps(local: Local, names: list[str]) -> None:
 def test_one_that_fails_does_not_hide_the_others(local: Local, names: list[str], tmp_path: Path) -> None:
     """The second lacks its disk. The others run; put right, it alone is worked on."""
     disk = tmp_path / "there.img"
-    vms = [{"name": name} for name in names]
+    vms: list[Result] = [{"name": name} for name in names]
     vms[1] = {"name": names[1], "disks": [{"path": str(disk), "format": "raw"}]}
     task = {"maqet_vms": {"vms": vms, "defaults": {**QUICK, "state": "running"}}}
     (broken,) = local.run(task)
@@ -136,7 +136,8 @@ def test_a_port_goes_from_one_to_another(place: Place) -> None:
     defaults = {**QUICK, "state": "running", "purge": True}
     first = place.run("maqet_vms", vms=[{"name": "old", "networks": [card]}, {"name": "stays"}], defaults=defaults)
     assert not first["failed"], first
-    wanted = {"vms": [{"name": "new", "networks": [card]}, {"name": "stays"}], "defaults": defaults, "purge": True}
+    entries = [{"name": "new", "networks": [card]}, {"name": "stays"}]
+    wanted: Result = {"vms": entries, "defaults": defaults, "purge": True}
     done = place.run("maqet_vms", **wanted)
     assert not done["failed"], done
     assert kinds(done) == {"new": ["define", "start", "resume"], "stays": [], "old": ["stop", "undefine"]}
@@ -164,7 +165,7 @@ def test_what_is_not_listed_goes_and_its_disks_stay_unless_told(place: Place) ->
 
 def test_through_ansible(local: Local, names: list[str]) -> None:
     """Lines while it works, one result of all, a diff that can be read, and no password anywhere."""
-    vms = [{"name": name} for name in names]
+    vms: list[Result] = [{"name": name} for name in names]
     vms[0].update(display="vnc", vnc={"password": "tr0ub4do"})
     task = {"maqet_vms": {"vms": vms, "defaults": {**QUICK, "state": "running"}, "progress": 1}}
     result = local.play(task, options=["--diff", "-vvv"])[0]

@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible.utils.display import Display
 from ansible_collections.maqet.qemu.plugins.plugin_utils import vms_action
 
 Result = t.Dict[str, t.Any]
@@ -49,7 +50,7 @@ def act(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., tuple[Result, list[s
     def acted(fake: Fake, asynchronous: int = 0, **arguments: t.Any) -> tuple[Result, list[str]]:
         lines: list[str] = []
         monkeypatch.setattr(NormalAction, "run", lambda self, _tmp, _vars: fake.run(self._task.args))
-        monkeypatch.setattr(vms_action.Display, "display", lambda _self, text, *_args, **_more: lines.append(text))
+        monkeypatch.setattr(Display, "display", lambda _self, text, *_args, **_more: lines.append(text))
         action = vms_action.VmsAction.__new__(vms_action.VmsAction)
         action._task = types.SimpleNamespace(args=arguments, get_name=lambda: "t", async_val=asynchronous)
         return action.run(None, {"inventory_hostname": "hv1"}), lines

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import re
 import textwrap
@@ -12,6 +13,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.maqet.qemu.docs.tools.generate import PAGES
+from ansible_collections.maqet.qemu.plugins.inventory import maqet
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import BUILTIN, Policy, parse
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
@@ -22,6 +24,7 @@ from ansible_collections.maqet.qemu.tests.unit.guard import schemas
 _BLOCK = re.compile(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", re.MULTILINE)
 _RECIPE = re.compile(r"^(?P<title>[^\n]+)\n\^+\n(?P<text>.*?)(?=^[^\n]+\n[\^-]{3,}\n|\Z)", re.MULTILINE | re.DOTALL)
 
+ROLES = pathlib.Path(PAGES).parents[2] / "roles"
 ROOT = (0, ())
 ON_TRIAL = "A policy on trial"
 #: Recipe -> uid and groups of who runs its task.
@@ -155,11 +158,32 @@ def test_no_recipe_is_forgotten() -> None:
     assert titles == list(RECIPES)
 
 
+#: Options of the inventory plugin: its own, and those of ansible-core's fragments that the guide uses.
+INVENTORY = {
+    *yaml.safe_load(maqet.DOCUMENTATION)["options"],
+    *("compose", "groups", "keyed_groups", "cache", "cache_plugin", "cache_connection", "cache_timeout"),
+}
+
+
+@functools.cache
+def role_options() -> set[str]:
+    """The variables of all roles."""
+    specs = [yaml.safe_load(path.read_text("utf-8")) for path in ROLES.glob("*/meta/argument_specs.yml")]
+    return {option for spec in specs for option in spec["argument_specs"]["main"]["options"]}
+
+
 def test_every_policy_and_task_in_the_guides_is_read() -> None:
     for file in sorted(pathlib.Path(PAGES).glob("*.rst")):
         for block in blocks(file.read_text(encoding="utf-8")):
+            if file.name == "inventory.rst":
+                assert block.keys() <= INVENTORY, block
+                continue
             if isinstance(block, dict):
-                read(block)
+                of_a_role = bool(set(block) & role_options())
+                assert not of_a_role or set(block) <= role_options(), file.name
+                policy = block.get("hypervisor_policy") if of_a_role else block
+                if isinstance(policy, dict):
+                    read(policy)
                 continue
             for task in block:
                 assert task["name"], file.name

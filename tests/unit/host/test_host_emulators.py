@@ -142,3 +142,12 @@ def test_orphans(host: Host) -> None:
     host.define("db")
     host.define("alone")
     assert emulators.orphans(host.where) == []
+
+
+def test_the_emulator_of_rhel(host: Host) -> None:
+    """It is called qemu-kvm there, and what only looks like it is nobody's."""
+    host.run(argv(program="/usr/bin/qemu-kvm-spice"))
+    assert emulators.of_vm(host.paths) is None
+    process = host.run(argv(program="/usr/libexec/qemu-kvm"))
+    found = emulators.of_vm(host.paths)
+    assert found is not None and found.process == process

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ import typing as t
 
 import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes, starting
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, paths, processes, starting
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import Start
 
@@ -146,6 +147,18 @@ def test_the_python_that_the_role_has_made(launcher: Launcher) -> None:
     status = launcher.begin("ready(role=os.environ.get('OF_THE_ROLE')); stay()")
     assert status["role"] == "1"
     assert f'MAQET_PYTHON="{python}"\n' in pathlib.Path(launcher.paths.runner_env).read_text()
+
+
+def test_a_user_without_an_environment_has_the_systems(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = dataclasses.replace(launcher.where, state=f"{launcher.where.state}-of-root")
+    monkeypatch.setattr(paths, "SYSTEM", system)
+    python = pathlib.Path(system.venv_python)
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    start = Start(launcher.where, launcher.paths, "", "start", 1)
+    assert start.python == str(python)
+    python.unlink()
+    assert start.python == sys.executable
 
 
 def test_only_the_pipe_is_passed_on(launcher: Launcher) -> None:

@@ -33,6 +33,7 @@ def test_what_an_entry_says_counts_instead_of_the_default() -> None:
     assert [wish.given["memory"] for wish in found.values()] == [64, 2048]
     assert [wish.given["labels"] for wish in found.values()] == [{"role": "web"}, {"x": "1"}]
     assert {wish.state for wish in found.values()} == {"running"}
+    assert wishes("a", state="paused")["a"].state == "paused"
     assert [(wish.patience.stop_timeout, wish.patience.force) for wish in found.values()] == [(5.0, False), (5.0, True)]
 
 
@@ -42,8 +43,8 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
             {"name": "good"},
             {"name": "bad", "memory": "banana"},
             {"memory": 5},
-            "text",
-            {"name": "good"},
+            5,
+            "good",
             {"name": "c", "memroy": 5},
             {"name": "d", "state": "up"},
             {"name": "e", "cpus": "many"},
@@ -55,7 +56,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     for words in (
         "memory: 'banana'",
         "vms[2]: missing required arguments: name",
-        "vms[3]: vms: 'text' is no VM",
+        "vms[3]: vms: 5 is no VM",
         "name: 'good' is there twice",
         "memroy: there is no such option. Did you mean memory?",
         "value of state must be one of",
