@@ -72,15 +72,15 @@ def known() -> list[str]:
     return sorted(path.parent.name for path in SCENARIOS.glob("*/molecule.yml"))
 
 
-def run(name: str, environment: dict[str, str]) -> Verdict:
+def run(name: str, env: dict[str, str]) -> Verdict:
     """One scenario from nothing to nothing; what Molecule says is printed as it says it."""
     if GUEST_IMAGE in (SCENARIOS / name / "molecule.yml").read_text("utf-8"):
-        environment = {**environment, GUEST_IMAGE: str(cloud_guest.image().disk)}
+        env = {**env, GUEST_IMAGE: str(cloud_guest.image().disk)}
     steps, begun = Steps(), time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-m", "molecule", "test", "--scenario-name", name],
         cwd=ROOT,
-        env=environment,
+        env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
