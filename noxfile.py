@@ -347,8 +347,9 @@ PARTS = {
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Tests that drive real QEMU, here and on hosts in systemd-nspawn; ``--part NAME`` is one of two.
+    """Tests that drive real QEMU, here and on hosts in systemd-nspawn.
 
+    ``--part NAME``: one of two parts, without the tests that are marked as long: `./dev test` has 30 minutes.
     ``--arch NAME``: guests of that architecture, and unless files are named all the tests on this machine.
     """
     parser = argparse.ArgumentParser(prog="./dev integration", add_help=False, allow_abbrev=False)
@@ -359,7 +360,7 @@ def integration(session: nox.Session) -> None:
     if names_files(rest):
         chosen = []
     elif wanted.part:
-        chosen = ["-o", f"cache_dir={DEV / 'pytest' / wanted.part}", *PARTS[wanted.part]]
+        chosen = ["-o", f"cache_dir={DEV / 'pytest' / wanted.part}", "-m", "not long", *PARTS[wanted.part]]
     elif wanted.arch:
         chosen = ["tests/integration/local"]
     env = {"MAQET_TEST_ARCH": wanted.arch} if wanted.arch else {}

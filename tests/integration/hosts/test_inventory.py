@@ -40,6 +40,8 @@ VMS: list[dict[str, t.Any]] = [
     {"name": "{{ inventory_hostname }}-off", "state": "present"},
 ]
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def hosts(host_run: nspawn.Run) -> t.Iterator[tuple[nspawn.Host, nspawn.Host]]:
