@@ -170,7 +170,7 @@ class Migration:
 
     async def _discard(self, message: Message, _own: Own) -> Answer:
         mark = await asyncio.to_thread(migration.read, self._paths)
-        if mark is not None and mark.id == message.get("id") and mark.phase == migration.DISCARDED:
+        if mark is not None and mark.id == message.get("migration") and mark.phase == migration.DISCARDED:
             return {}
         await self._moved(await self._demand(migration.RECEIVING, message), migration.DISCARDED)
         self.close()
@@ -185,7 +185,7 @@ class Migration:
 
     async def _demand(self, phase: str, message: Message) -> Mark:
         mark = await asyncio.to_thread(migration.read, self._paths)
-        if mark is None or mark.id != message.get("id") or mark.phase != phase:
+        if mark is None or mark.id != message.get("migration") or mark.phase != phase:
             found = "nothing" if mark is None else f"{mark.phase} {mark.id}"
             raise MaqetError(
                 f"This host knows {found} of VM {self._paths.name}, not {phase} {message.get('id')}.", "migration_unknown"

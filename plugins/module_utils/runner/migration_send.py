@@ -55,6 +55,7 @@ class Sender:
         self._own = own
         self._message = message
         self._gone = gone
+        self._id = str(message["migration"])
         self._folder = str(message["folder"])
         self._disks = [str(disk) for disk in message.get("disks", ())]
         self._signals = Signals(session, float(message["timeout"]))
@@ -71,7 +72,7 @@ class Sender:
                 f"VM {self._paths.name} is '{state}': only a guest that runs or is paused can be sent.",
                 "migration_refused",
             )
-        mark = Mark(str(self._message["id"]), migration.SENDING, str(self._message["peer"]), state != "paused")
+        mark = Mark(self._id, migration.SENDING, str(self._message["peer"]), state != "paused")
         await asyncio.to_thread(migration.write, self._paths, mark)
         try:
             try:
@@ -89,7 +90,7 @@ class Sender:
 
     async def _all_of_it(self) -> None:
         """Up to the moment at which the other QEMU has everything, and ours stands still."""
-        about = {"id": self._message["id"], "channel": "control"}
+        about = {"id": self._id, "channel": "control"}
         self._control = await link.open_channel(self._folder, about)
         self._watch(self._listen(self._control))
         self._watch(self._leave())
@@ -224,7 +225,7 @@ class Sender:
 
     def _tell(self, phase: str, **more: t.Any) -> None:
         """An event of ours, for whoever watches."""
-        data = {"id": self._message["id"], "phase": phase, **more}
+        data = {"id": self._id, "phase": phase, **more}
         self._session.take({"event": migration.EVENT, "data": data, "timestamp": now()})
 
     async def _taken_back(self, mark: Mark, error: BaseException) -> None:

@@ -169,7 +169,7 @@ class Steps:
             Unit(self._where, self._paths).prepare(definition.intent)
             preflight.prove(definition.intent, self._where)
             launch(self._where, self._order.name, self._order.timeout)
-            self._ask("receive", folder=data["folder"], disks=copied)
+            self._ask("receive", migration=mark.id, folder=data["folder"], disks=copied)
         except BaseException:
             with contextlib.suppress(MaqetError, OSError):
                 self._clear(mark)
@@ -199,7 +199,7 @@ class Steps:
         """Have a guest go on here that was handed over. A runner that was lost comes back for it, or has done it."""
         mark = self._demanded()
         if mark.phase == migration.RECEIVING:
-            self._ask("take", id=mark.id)
+            self._ask("take", migration=mark.id)
         elif mark.phase == migration.TAKEN:
             self._ask("recover")
         return self._settle()
@@ -225,7 +225,7 @@ class Steps:
         """Durably, by whoever could let it go on: its runner, or we, if there is none and none can come up."""
         actual = observe(self._where, self._order.name, self._order.timeout, look=False)
         if actual.runner is not None and actual.qemu is not None:
-            self._ask("discard", id=mark.id)
+            self._ask("discard", migration=mark.id)
             return
         with starting.alone(self._paths, self._order.timeout):
             now = migration.read(self._paths)
@@ -269,8 +269,8 @@ class Steps:
                     "shared. Share it, or set storage: copy.",
                     "migration_refused",
                 )
-        keys = ("id", "peer", "folder", "disks", "overlays", "bandwidth", "downtime_limit", "auto_converge")
-        asked = {key: data[key] for key in keys if key in data}
+        keys = ("peer", "folder", "disks", "overlays", "bandwidth", "downtime_limit", "auto_converge")
+        asked = {"migration": data["id"], **{key: data[key] for key in keys if key in data}}
         with _Told(self._paths.migration_log, data) as told:
             figures = self._ask("send", self._order.timeout + _GRACE, told, timeout=self._order.timeout, **asked)
         return {"figures": {key: value for key, value in figures.items() if key != "audit"}}
@@ -295,7 +295,7 @@ class Steps:
         mark = self._demanded()
         actual = observe(self._where, self._order.name, self._order.timeout, look=False)
         if mark.phase == migration.HANDED_OVER and actual.qemu is not None:
-            self._ask("reclaim", id=mark.id)
+            self._ask("reclaim", migration=mark.id)
         elif mark.phase == migration.HANDED_OVER:
             migration.forget(self._paths)
         return {"seen": self._seen(observe(self._where, self._order.name, self._order.timeout))}
