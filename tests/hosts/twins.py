@@ -8,13 +8,20 @@ ends with its first process: that is its power cut. Needs root.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import typing as t
 from pathlib import Path
 
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import SYSTEM
+from ansible_collections.maqet.qemu.plugins.plugin_utils.migration import Failed, Migration, Unreachable, Wanted
+from ansible_collections.maqet.qemu.plugins.plugin_utils.tunnel import Watch
+from ansible_collections.maqet.qemu.tests.hosts import modules
 
 _TREES = (SYSTEM.state, SYSTEM.log, SYSTEM.config, SYSTEM.run)
 
@@ -103,6 +110,11 @@ class Twin:
         tree = next(tree for tree in _TREES if path == tree or path.startswith(f"{tree}/"))
         return self.folder / tree.strip("/").replace("/", "-") / path[len(tree) :].lstrip("/")
 
+    @property
+    def runs(self) -> bool:
+        """Whether it is up."""
+        return self._popen is not None
+
     def kill(self) -> None:
         """The power goes: everything on it ends at once."""
         if self._popen is not None:
@@ -120,5 +132,77 @@ class Twin:
                 continue
         self._made = []
 
+    def module(self, module: str, /, **options: t.Any) -> dict[str, t.Any]:
+        """One of our modules there; its result, with ``failed`` always in it."""
+        return finished(self.begin(module, **options))
 
-Result = t.Dict[str, t.Any]
+    def begin(self, module: str, /, **options: t.Any) -> subprocess.Popen[str]:
+        """The same, which goes on while the caller does."""
+        return modules.begin(module, options, self.inside())
+
+
+def finished(child: subprocess.Popen[str]) -> dict[str, t.Any]:
+    """The result of a module when it has ended; of one that was killed, that."""
+    with child:
+        assert child.stdout is not None and child.stderr is not None
+        words, errors = child.stdout.read(), child.stderr.read()
+    if not words:
+        return {"failed": True, "msg": f"it ended with {child.returncode}: {errors[-2000:]}", "error_code": "killed"}
+    return {"failed": child.returncode != 0, **json.loads(words)}
+
+
+class TwinSide:
+    """A twin as a side of a migration; ``hear`` is told of each step's process, which it may kill."""
+
+    def __init__(self, twin: Twin, options: dict[str, t.Any], hear: t.Callable[[str, int], None] | None = None) -> None:
+        self.twin = twin
+        self.name = twin.name
+        self._options = options
+        self._hear = hear
+
+    def call(self, step: str, data: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """One step of ``maqet_migrate`` there."""
+        if not self.twin.runs:
+            raise Unreachable(f"{self.name} is down")
+        child = self.twin.begin("maqet_migrate", **self._options, _step=step, _data=dict(data))
+        if self._hear is not None:
+            self._hear(step, child.pid)
+        result = finished(child)
+        if result["failed"]:
+            raise Failed(result)
+        return result
+
+
+@contextlib.contextmanager
+def tunnel(tell: t.Callable[[str], None] | None = None) -> t.Iterator[t.Mapping[str, t.Any]]:
+    """The folder that both twins see; ``tell`` hears how far the sender is."""
+    with tempfile.TemporaryDirectory(prefix="maqet-", dir="/tmp") as folder:
+        watch = Watch(os.path.join(folder, "watch"), tell or (lambda _words: None))
+        watch.start()
+        try:
+            yield {"here": folder, "there": folder, "watch": watch.path}
+        finally:
+            watch.close()
+
+
+def migrate(
+    here: Twin,
+    there: Twin,
+    vm: str,
+    tell: t.Callable[[str], None] | None = None,
+    hear: t.Callable[[str, int], None] | None = None,
+    **more: t.Any,
+) -> dict[str, t.Any]:
+    """What a task with maqet_migrate does, without a controller; its result, also of a failure."""
+    options = {"name": vm, "to": there.name, **more}
+    sides = (TwinSide(here, options, hear), TwinSide(there, options, hear))
+    given = {key: more[key] for key in ("storage", "keep_disks", "reclaim") if key in more}
+    work = Migration(*sides, Wanted(vm, **given), lambda: tunnel(tell), lambda _words: None)
+    try:
+        return {"failed": False, **work.run()}
+    except MaqetError as error:
+        return {"failed": True, "changed": work.changed, "settled": work.settled, "msg": str(error), **error.as_dict()}
+    except Failed as error:
+        return {**error.result, "failed": True, "changed": work.changed, "settled": work.settled}
+    except Unreachable as error:
+        return {"failed": True, "changed": work.changed, "msg": str(error), "error_code": "host_unreachable"}

@@ -8,6 +8,7 @@ QEMU is started with ``-incoming defer`` and ``-S``, so that its guest does noth
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import socket
@@ -16,7 +17,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import node_name
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, migration
 from ansible_collections.maqet.qemu.plugins.module_utils.host.migration import Mark
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import migration_link as link
@@ -116,6 +117,8 @@ class Receiver:
                     await self._memory(connected)
                     await link.send(connected, {"ok": True})
                 elif about.get("channel") == "control":
+                    self._mark = dataclasses.replace(self._mark, resume=about.get("resume") is not False)
+                    await asyncio.to_thread(migration.write, self._paths, self._mark)
                     await link.send(connected, {"ok": True})
                     await self._control(connected)
                 else:

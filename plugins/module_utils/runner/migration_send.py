@@ -76,7 +76,7 @@ class Sender:
         await asyncio.to_thread(migration.write, self._paths, mark)
         try:
             try:
-                await self._all_of_it()
+                await self._all_of_it(mark.resume)
                 mark = mark.moved(migration.HANDED_OVER)
                 await asyncio.to_thread(migration.write, self._paths, mark)
             except BaseException as error:
@@ -88,10 +88,10 @@ class Sender:
             self._hang_up()
             self._signals.close()
 
-    async def _all_of_it(self) -> None:
+    async def _all_of_it(self, resume: bool) -> None:
         """Up to the moment at which the other QEMU has everything, and ours stands still."""
         about = {"id": self._id, "channel": "control"}
-        self._control = await link.open_channel(self._folder, about)
+        self._control = await link.open_channel(self._folder, {**about, "resume": resume})
         self._watch(self._listen(self._control))
         self._watch(self._leave())
         await self._set_up()

@@ -66,7 +66,7 @@ def known(host: nspawn.Host) -> list[str]:
 
 
 def processes(host: nspawn.Host) -> list[str]:
-    return host.root("sh", "-c", "pgrep -f guest=moving || true").split()
+    return host.root("sh", "-c", "pgrep -x -f 'qemu-system.*guest=moving.*' || true").split()
 
 
 def test_there_and_back(hosts: Hosts) -> None:
