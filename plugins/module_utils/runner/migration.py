@@ -161,7 +161,9 @@ class Migration:
 
     async def _go_on(self, mark: Mark, own: Own) -> Answer:
         if self._receiver is not None:
-            await self._receiver.finish(own)
+            self._receiver.finish()
+        if await own.look("query-block-exports"):  # also those that a runner before us has made
+            await own("nbd-server-stop")
         if mark.resume and await self._session.run_state() != "running":
             await own("cont")
         await self._moved(mark, migration.ARRIVED)

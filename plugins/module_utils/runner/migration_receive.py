@@ -46,8 +46,6 @@ class Receiver:
         self._listening: t.Optional[socket.socket] = None
         self._served: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._exports = False
-        self._arriving = False
 
     async def open(self, message: Message) -> Answer:
         """Be ready for the other runner in the folder of ``message``, with the disks that it names."""
@@ -74,11 +72,8 @@ class Receiver:
             files.remove(path)
         self._served = []
 
-    async def finish(self, own: Own) -> None:
-        """The guest is here: no more is let in. The caller's conversation goes on."""
-        if self._exports:
-            self._exports = False
-            await own("nbd-server-stop")
+    def finish(self) -> None:
+        """The guest is here: no more is let in. The conversation with the other runner goes on."""
         for path in self._served:
             files.remove(path)
         self._served = []
@@ -89,7 +84,6 @@ class Receiver:
             address: t.Any = {"type": "fd", "data": {"str": ""}}
             passed = Passed(os.dup(listening.fileno()), "getfd", lambda name: address["data"].update(str=name))
             await self._own.passing("nbd-server-start", {"addr": address}, [passed])
-        self._exports = True
         for disk in disks:
             export = {"type": "nbd", "id": f"migration-{disk}", "node-name": node_name(disk)}
             await self._own("block-export-add", {**export, "name": disk, "writable": True})
@@ -140,12 +134,10 @@ class Receiver:
         if message is None:
             await self._given_up()
         elif message.get("do") == "take":
-            self._arriving = True
-            try:
-                await self._loaded()
-                await link.send(connected, {"ok": True, **await self._arrive(self._mark, self._own)})
-            finally:
-                self._arriving = False
+            await self._loaded()
+            told = len(self._own.audit)
+            answer = await self._arrive(self._mark, self._own)
+            await link.send(connected, {"ok": True, **answer, "audit": self._own.audit[told:]})
             self.close()
 
     async def _loaded(self) -> None:

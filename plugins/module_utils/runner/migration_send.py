@@ -263,6 +263,8 @@ class Sender:
         await asyncio.to_thread(migration.write, self._paths, mark.moved(migration.CONFIRMED))
         self._tell("arrived")
         log.info("migration %s: the VM runs on %s", mark.id, mark.peer)
+        theirs = answer.get("audit")
+        self._own.audit += theirs if isinstance(theirs, list) else []
         return {**figures, "run_state": answer.get("run_state")}
 
     async def _figures(self) -> Answer:
