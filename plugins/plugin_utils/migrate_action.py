@@ -73,7 +73,9 @@ class MigrateAction(ContextAction):
             return _failed(result, "maqet_migrate needs the options name and to.", "invalid_option")
         if to == here_name:
             return _failed(
-                result, f"to: {to!r} is the host of this task. Run it on the host where the VM is now.", "invalid_option"
+                result,
+                f"to: {to!r} is the host of this task. Run it on the host where the VM is now.",
+                "invalid_option",
             )
         try:
             other, others = action_for(self, str(to), variables)

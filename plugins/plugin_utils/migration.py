@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import typing as t
 import uuid
@@ -43,14 +42,9 @@ class Side(t.Protocol):
         """One step there; :class:`Failed` or :class:`Unreachable`."""
 
 
-class Tunnel(t.Protocol):
-    """Sockets in a folder on each side that lead to the other one, while the context is open."""
-
-    def __enter__(self) -> t.Mapping[str, t.Any]:
-        """``here`` and ``there``: the folder on each side. ``watch``: where the sender tells how far it is, or None."""
-
-    def __exit__(self, *error: t.Any) -> None:
-        """Nothing of it is left."""
+#: Sockets in a folder on each side that lead to the other one, while the context is open: ``here`` and ``there`` are the
+#: folders; ``watch`` is where the sender tells how far it is, or None.
+Tunnel = t.ContextManager[t.Mapping[str, t.Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +77,7 @@ class Migration:
         self._tell = tell
         self._offered: Result = {}
         self._examined: Result = {}
+        self._last: Result = {}
         self._kept: t.List[str] = []
         self._reclaimed = False
         self.audit: t.List[Result] = []
@@ -98,8 +93,8 @@ class Migration:
             return self._result(True, [action])
         if following.what == "there":
             return self._result(self.changed, [], self._finished() if not self._wanted.check else self._examined)
-        if self._reclaimed:
-            return self._result(True, [{"action": "reclaim", "impact": "live"}], self._offered)
+        if following.what == "reclaimed":
+            return self._result(True, [{"action": "reclaim", "impact": "live"}], self._last)
         for said in (self._offered, self._examined):
             if "problem" in said:
                 raise MaqetError.from_dict(dict(said["problem"]))
@@ -121,6 +116,8 @@ class Migration:
             if following.what != "step" or self._wanted.check:
                 return following
             self._step(following)
+            if self._reclaimed:  # that is what the user wants of it, and the other host may be gone for good
+                return Next("reclaimed")
         raise MaqetError(f"What is left of a migration of VM {self._wanted.vm} does not settle.", "migration_undecided")
 
     def _look(self) -> t.Tuple[Seen, t.Optional[Seen]]:
@@ -147,6 +144,7 @@ class Migration:
             answer = self._call(side, "refuse", id=following.id)
         if following.step == "reclaim" and self._wanted.reclaim:
             self._reclaimed = True
+        self._last = answer
         self._kept += answer.get("kept", ())
         self.settled.append(words)
         self.changed = True
@@ -221,9 +219,3 @@ class Migration:
         if self.warnings:
             found["warnings"] = self.warnings
         return found
-
-
-@contextlib.contextmanager
-def same_folder(folder: str) -> t.Iterator[t.Mapping[str, t.Any]]:
-    """The tunnel of two sides on one machine: both see the same sockets."""
-    yield {"here": folder, "there": folder, "watch": None}

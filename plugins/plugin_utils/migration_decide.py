@@ -82,9 +82,7 @@ def decide(here: Seen, there: t.Optional[Seen], to: str, name: str, reclaim: boo
     return Next("move")
 
 
-def _left_behind(
-    origin: Seen, target: t.Optional[Seen], to: str, name: str, reclaim: bool
-) -> t.Optional[Next]:
+def _left_behind(origin: Seen, target: t.Optional[Seen], to: str, name: str, reclaim: bool) -> t.Optional[Next]:
     """The next step to settle a migration from ``origin`` to ``target``; None if there is none to be settled."""
     if origin.phase in _SENT:
         return _of_sent(origin, target, to, name, reclaim)

@@ -107,8 +107,8 @@ class End:
         return process
 
 
-class Tunnel:
-    """A context; see ``migration.Tunnel``. ``tell`` hears how far the sender is."""
+class Tunnel(t.ContextManager[t.Mapping[str, t.Any]]):
+    """A context, as ``migration.Tunnel`` says. ``tell`` hears how far the sender is."""
 
     def __init__(self, here: End, there: End, tell: Tell) -> None:
         self._here = here

@@ -95,7 +95,9 @@ class Twin:
 
     def run(self, *argv: str) -> str:
         """Run a command there; its output."""
-        return subprocess.run(self.inside(*argv), check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+        return subprocess.run(
+            self.inside(*argv), check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        ).stdout
 
     def python(self, folder: Path) -> Path:
         """A program for ``ansible_python_interpreter``, which is our Python on that host."""

@@ -108,7 +108,11 @@ class Keeper:
         if found is not None:
             return await self._adopt(definition, found)
         mark = migration.read(self._paths)
-        if mark is not None and mark.not_ours and not (mark.phase == migration.RECEIVING and self._report.purpose == START):
+        if (
+            mark is not None
+            and mark.not_ours
+            and not (mark.phase == migration.RECEIVING and self._report.purpose == START)
+        ):
             raise migration.refusal(self._paths.name, mark)
         if self._report.purpose == START:
             self._restarts = 0

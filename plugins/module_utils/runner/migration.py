@@ -64,7 +64,7 @@ class Migration:
             raise MaqetError("A migration is for whoever may define this VM, its runner's own user.", "policy_denied")
         asker = Asker(caller, str(message.get("reason") or ""))
         own = Own(self._session, self._gate, asker)
-        step = {
+        steps: t.Dict[str, t.Callable[[Message, Own], t.Awaitable[Answer]]] = {
             "look": self._look,
             "send": lambda *_: self._send(message, own, gone),
             "receive": self._receive,
@@ -72,7 +72,8 @@ class Migration:
             "discard": self._discard,
             "reclaim": self._reclaim,
             "recover": self._recover,
-        }.get(str(message.get("do")))
+        }
+        step = steps.get(str(message.get("do")))
         if step is None:
             raise MaqetError(f"A migration has no step {message.get('do')!r}.", "invalid_request")
         try:
@@ -190,7 +191,8 @@ class Migration:
         if mark is None or mark.id != message.get("migration") or mark.phase != phase:
             found = "nothing" if mark is None else f"{mark.phase} {mark.id}"
             raise MaqetError(
-                f"This host knows {found} of VM {self._paths.name}, not {phase} {message.get('id')}.", "migration_unknown"
+                f"This host knows {found} of VM {self._paths.name}, not {phase} {message.get('id')}.",
+                "migration_unknown",
             )
         return mark
 

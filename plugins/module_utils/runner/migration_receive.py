@@ -146,9 +146,11 @@ class Receiver:
         try:
             if await self._own.session.run_state() == "inmigrate":
                 await signals.until(
-                    lambda kind, value: True
-                    if kind == "event" and value["event"] == "MIGRATION" and value["data"]["status"] == "completed"
-                    else None
+                    lambda kind, value: (
+                        True
+                        if kind == "event" and value["event"] == "MIGRATION" and value["data"]["status"] == "completed"
+                        else None
+                    )
                 )
         finally:
             signals.close()
@@ -162,7 +164,9 @@ class Receiver:
             log.warning("migration %s was broken off before all had come", self._mark.id)
             await self._own("quit")
         else:
-            log.warning("migration %s: the other runner is gone; the guest waits for a task that settles it", self._mark.id)
+            log.warning(
+                "migration %s: the other runner is gone; the guest waits for a task that settles it", self._mark.id
+            )
 
 
 async def _tell(connected: socket.socket, message: t.Dict[str, t.Any]) -> None:

@@ -139,7 +139,10 @@ class Sender:
         wanted = [{"capability": name, "state": True} for name in CAPABILITIES]
         wanted.append({"capability": "auto-converge", "state": converge})
         await self._own("migrate-set-capabilities", {"capabilities": wanted})
-        limits = {"max-bandwidth": self._message.get("bandwidth"), "downtime-limit": self._message.get("downtime_limit")}
+        limits = {
+            "max-bandwidth": self._message.get("bandwidth"),
+            "downtime-limit": self._message.get("downtime_limit"),
+        }
         given = {key: value for key, value in limits.items() if value is not None}
         if given:
             await self._own("migrate-set-parameters", given)
@@ -216,7 +219,9 @@ class Sender:
             about = value["data"]
             if str(about["id"]).startswith(_JOB) and about["status"] in ("aborting", "concluded"):
                 disk = about["id"][len(_JOB) :]
-                raise MaqetError(f"Disk {disk} could not be copied: its mirror has ended.", "migration_failed", disk=disk)
+                raise MaqetError(
+                    f"Disk {disk} could not be copied: its mirror has ended.", "migration_failed", disk=disk
+                )
 
     async def _tell_memory(self) -> None:
         with contextlib.suppress(MaqetError):
@@ -247,7 +252,9 @@ class Sender:
         control = t.cast(socket.socket, self._control)
         try:
             await link.send(control, {"do": "take"})
-            answer = await self._signals.until(lambda kind, value: (value or {}) if kind == "control" else None, _TAKING)
+            answer = await self._signals.until(
+                lambda kind, value: (value or {}) if kind == "control" else None, _TAKING
+            )
             problem = MaqetError.from_dict(answer["error"]) if "error" in answer else None
             if problem is None and answer.get("ok") is not True:
                 problem = link.unreachable("it hung up")

@@ -230,7 +230,9 @@ class Steps:
         with starting.alone(self._paths, self._order.timeout):
             now = migration.read(self._paths)
             if now is None or now.id != mark.id or now.phase != migration.RECEIVING:
-                raise MaqetError(f"The migration of VM {self._order.name} has gone on meanwhile.", "migration_undecided")
+                raise MaqetError(
+                    f"The migration of VM {self._order.name} has gone on meanwhile.", "migration_undecided"
+                )
             for runner in actual.unready or ((actual.runner,) if actual.runner else ()):
                 runner.kill()
                 runner.wait_gone(10)
@@ -366,7 +368,9 @@ def _answer(client: RunnerClient, deadline: Deadline, told: t.Optional[_Told]) -
         if answer is not None:
             return answer
         if not wait_readable([client.fileno()], deadline.left()):
-            raise MaqetError("The runner did not answer in time; what became of the migration is not known.", "qmp_timeout")
+            raise MaqetError(
+                "The runner did not answer in time; what became of the migration is not known.", "qmp_timeout"
+            )
 
 
 class _Told:
@@ -418,4 +422,3 @@ _PROOF = ".maqet-migration-"
 def _proof(path: str, number: str) -> str:
     """A file that is seen on both hosts if the folder of an image is shared."""
     return os.path.join(os.path.dirname(path), f"{_PROOF}{number}")
-

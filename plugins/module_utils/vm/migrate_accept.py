@@ -28,7 +28,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.unit import Unit
 
 def unfit(option: str, why: str, remedy: str) -> MaqetError:
     """This host cannot take the VM."""
-    return MaqetError(f"The other host cannot take the VM: {option}: {why}. {remedy}.", "migration_refused", option=option)
+    return MaqetError(
+        f"The other host cannot take the VM: {option}: {why}. {remedy}.", "migration_refused", option=option
+    )
 
 
 def check(where: Layout, paths: VmPaths, told: Offer) -> Definition:

@@ -96,9 +96,7 @@ def offer(paths: VmPaths, definition: Definition, seen: t.Mapping[str, t.Any], a
     }
 
 
-def _disk(
-    disk: t.Mapping[str, t.Any], file: DiskFile, found: t.Optional[t.Mapping[str, t.Any]], storage: str
-) -> Disk:
+def _disk(disk: t.Mapping[str, t.Any], file: DiskFile, found: t.Optional[t.Mapping[str, t.Any]], storage: str) -> Disk:
     way = way_of(disk, file, storage)
     told: Disk = {"way": way, "path": file.path, "option": f"disks: {disk['name']}"}
     if way == COPY:

@@ -73,7 +73,11 @@ class Pair:
     def counts(self, more: int = 2) -> int:
         """Wait until the guest has counted a little more; where it stands. Nothing is missing on its disk."""
         waited = self.here.module(
-            "maqet_vm", name=self.vm, state="running", wait_for=[{"serial": f"(maqet count: .*\n){{{more}}}"}], timeout=60
+            "maqet_vm",
+            name=self.vm,
+            state="running",
+            wait_for=[{"serial": f"(maqet count: .*\n){{{more}}}"}],
+            timeout=60,
         )
         assert not waited["failed"], waited
         return self.check_disk()

@@ -13,9 +13,9 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import migration
 from ansible_collections.maqet.qemu.plugins.plugin_utils.migration_decide import Next, Seen, decide
 
 ID = "1"
-RUNS = {"defined": True, "runs": True, "run_state": "running"}
+RUNS: dict[str, t.Any] = {"defined": True, "runs": True, "run_state": "running"}
 #: Everything has come, and stands still.
-LOADED = {"defined": True, "runs": True, "run_state": "paused"}
+LOADED: dict[str, t.Any] = {"defined": True, "runs": True, "run_state": "paused"}
 
 
 def here(phase: t.Optional[str] = None, **more: t.Any) -> Seen:
