@@ -70,8 +70,8 @@ options:
     default: false
   reclaim:
     description:
-      - Consent to have the VM run here again after it was handed over to a host that cannot say any more whether it runs
-        there. Only for a host that is lost for good, or on which the VM is known not to run - it would run twice.
+      - Consent to have the VM run here again after it was handed over to a host that cannot say any more whether it
+        runs there. Only for a host that is lost for good, or on which the VM is known not to run - it would run twice.
     type: bool
     default: false
   timeout:

@@ -42,8 +42,8 @@ class Side(t.Protocol):
         """One step there; :class:`Failed` or :class:`Unreachable`."""
 
 
-#: Sockets in a folder on each side that lead to the other one, while the context is open: ``here`` and ``there`` are the
-#: folders; ``watch`` is where the sender tells how far it is, or None.
+#: Sockets in a folder on each side that lead to the other one, while the context is open: ``here`` and ``there`` are
+#: the folders; ``watch`` is where the sender tells how far it is, or None.
 Tunnel = t.ContextManager[t.Mapping[str, t.Any]]
 
 

@@ -73,8 +73,8 @@ def decide(here: Seen, there: t.Optional[Seen], to: str, name: str, reclaim: boo
         raise MaqetError(f"The host {to} cannot be reached, so nothing was begun.", "destination_unreachable")
     if here.defined and there.defined:
         raise MaqetError(
-            f"VM {name} is defined on {here.host} and on {to}. They are two VMs of one name: give one of them another, or "
-            "remove it.",
+            f"VM {name} is defined on {here.host} and on {to}. They are two VMs of one name: give one of them another, "
+            "or remove it.",
             "vm_exists",
         )
     if there.defined:
@@ -135,8 +135,8 @@ def _refused(seen: Seen, name: str) -> MaqetError:
 
 def _undecided(name: str, origin: str, to: str, why: str) -> MaqetError:
     return MaqetError(
-        f"VM {name} was handed over by {origin} to {to}, and whether it runs there is not known: {why}. It stands still "
-        f"on {origin}. Run the task again when {to} is back, which settles it. If {to} is lost for good, 'reclaim: true' "
-        f"has it run on {origin} again.",
+        f"VM {name} was handed over by {origin} to {to}, and whether it runs there is not known: {why}. It stands "
+        f"still on {origin}. Run the task again when {to} is back, which settles it. If {to} is lost for good, "
+        f"'reclaim: true' has it run on {origin} again.",
         "migration_undecided",
     )

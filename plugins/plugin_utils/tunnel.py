@@ -30,6 +30,8 @@ WATCH = "watch"
 _LOGIN = 120.0
 _READY = b"maqet-ready\n"
 _PR_SET_PDEATHSIG = 1
+# On every host; mktemp(1) makes it, so that it is new. A socket's path must be short.
+_FOLDER = "/tmp/maqet-"  # noqa: S108
 
 Tell = t.Callable[[str], None]
 
@@ -54,8 +56,8 @@ class End:
 
     def folder(self) -> str:
         """A new folder there that nobody else may enter."""
-        done = self._run("umask 77 && mktemp -d /tmp/maqet-XXXXXXXXXX")
-        lines = [line for line in done["stdout"].splitlines() if line.startswith("/tmp/maqet-")]
+        done = self._run(f"umask 77 && mktemp -d {_FOLDER}XXXXXXXXXX")
+        lines = [line for line in done["stdout"].splitlines() if line.startswith(_FOLDER)]
         if done["rc"] != 0 or not lines:
             raise AnsibleError(f"{self.name}: no folder for sockets can be made: {done['stderr'] or done['stdout']}")
         return str(lines[-1].strip())

@@ -72,8 +72,8 @@ class Place:
     ``vnc_password`` is a file that holds it; ``host_nodes`` what QEMU calls the nodes of USB devices, by their place.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
     ``renamed`` by option (kernel, initrd, shares). ``ends`` is what is ready for each network, in their order.
-    ``flash`` is there for UEFI; ``tpm_fd`` where there is a TPM: QEMU's end of the socket to it. ``incoming``: the guest
-    comes from another QEMU, which is told later.
+    ``flash`` is there for UEFI; ``tpm_fd`` where there is a TPM: QEMU's end of the socket to it. ``incoming``: the
+    guest comes from another QEMU.
     """
 
     name: str

@@ -111,27 +111,20 @@ def forget(paths: VmPaths) -> None:
 def refusal(name: str, mark: Mark) -> MaqetError:
     """Why nobody may do anything to a VM with this mark, and what helps."""
     again = f"Run maqet_migrate on it again, with 'name: {name}' and the same 'to'"
-    words, code = {
-        SENDING: (f"is on its way to {mark.peer}. Wait for that task. If it is gone: {again.lower()}.", "vm_migrating"),
+    on = mark.peer
+    away = "'maqet_vm: state=absent force=true purge=true'"
+    words = {
+        SENDING: f"is on its way to {on}. Wait for that task. If it is gone: {again.lower()}.",
         HANDED_OVER: (
-            f"was handed over to {mark.peer}, which has not said yet that it runs there. It must not run here. {again} "
-            f"({mark.peer}) on this host, which settles it; if {mark.peer} is lost for good, with 'reclaim: true'.",
-            "vm_migrated",
+            f"was handed over to {on}, which has not said yet that it runs there. It must not run here. {again} ({on}) "
+            f"on this host, which settles it; if {on} is lost for good, with 'reclaim: true'."
         ),
-        CONFIRMED: (
-            f"has moved to {mark.peer}, and runs there. {again} on this host, which removes what is left here.",
-            "vm_migrated",
-        ),
+        CONFIRMED: f"has moved to {on}, and runs there. {again} on this host, which removes what is left here.",
         RECEIVING: (
-            f"is on its way here from {mark.peer}. Wait for that task. If it is gone: {again.lower()} on {mark.peer}, "
-            "or remove what came with 'maqet_vm: state=absent force=true purge=true' here, once it is certain that it "
-            f"runs on {mark.peer}.",
-            "vm_migrating",
+            f"is on its way here from {on}. Wait for that task. If it is gone: {again.lower()} on {on}, or remove what "
+            f"came with {away} here, once it is certain that it runs on {on}."
         ),
-        DISCARDED: (
-            f"did not come here from {mark.peer}. {again} on {mark.peer}, or remove what is left of it here with "
-            "'maqet_vm: state=absent force=true purge=true'.",
-            "vm_migrating",
-        ),
+        DISCARDED: f"did not come here from {on}. {again} on {on}, or remove what is left of it here with {away}.",
     }[mark.phase]
+    code = "vm_migrated" if mark.phase in (HANDED_OVER, CONFIRMED) else "vm_migrating"
     return MaqetError(f"VM {name} {words}", code, migration=mark.as_dict())

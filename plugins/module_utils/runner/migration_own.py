@@ -94,9 +94,9 @@ class Signals:
                 kind, value = await asyncio.wait_for(self._row.get(), max(0.0, left))
             except asyncio.TimeoutError:
                 raise MaqetError(
-                    f"The migration has not come further within {seconds or self.seconds:g} s. Raise 'timeout', give it "
-                    "more 'bandwidth' or 'downtime_limit', or set 'auto_converge' for a guest that writes faster than "
-                    "its memory can be sent.",
+                    f"The migration has not come further within {seconds or self.seconds:g} s. Raise 'timeout', give "
+                    "it more 'bandwidth' or 'downtime_limit', or set 'auto_converge' for a guest that writes faster "
+                    "than its memory can be sent.",
                     "wait_timeout",
                 ) from None
             found = wanted(kind, value)

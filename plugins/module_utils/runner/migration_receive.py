@@ -8,6 +8,7 @@ QEMU is started with ``-incoming defer`` and ``-S``, so that its guest does noth
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
@@ -170,7 +171,5 @@ class Receiver:
 
 
 async def _tell(connected: socket.socket, message: t.Dict[str, t.Any]) -> None:
-    try:
+    with contextlib.suppress(OSError):  # it has hung up
         await link.send(connected, message)
-    except OSError:
-        pass

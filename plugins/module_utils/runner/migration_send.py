@@ -6,7 +6,7 @@
 2. The memory is sent, while the guest runs, until the rest takes no longer than the guest may stand still.
 3. QEMU stops the guest, and waits before the disks change hands. The mirrors are ended: both sides are equal now.
 4. QEMU sends the rest, and says ``completed`` when the other one has said that it has all.
-5. ``handed_over`` is written down. Then the other runner is told, which writes down ``taken``, and lets the guest go on.
+5. ``handed_over`` is written down. Then the other runner is told, which writes down ``taken``, and the guest goes on.
 """
 
 from __future__ import annotations
@@ -263,7 +263,8 @@ class Sender:
         figures = await self._figures()
         if problem is not None:
             raise MaqetError(
-                f"VM {self._paths.name} was handed over to {mark.peer}, which has not said that it runs there: {problem}",
+                f"VM {self._paths.name} was handed over to {mark.peer}, which has not said that it runs there: "
+                f"{problem}",
                 "migration_undecided",
                 **figures,
             )

@@ -135,7 +135,7 @@ class Ensure:
         return actions
 
     def _demand_ours(self) -> None:
-        """Nobody touches a VM that moves between hosts, or has moved; but who consents may remove what is left of it."""
+        """Nobody touches a VM that moves between hosts, or has moved; with consent, what is left of it may go."""
         mark = migration.read(self.paths)
         actual = self.actual
         if mark is None or not mark.held or (mark.phase == migration.SENDING and actual.qemu is None):

@@ -349,8 +349,8 @@ class Steps:
             self.audit += error.details.pop("audit", [])
             if error.error_code == "invalid_request" and "operation" in str(error):
                 raise MaqetError(
-                    f"The runner of VM {order.name} is of an older version, which cannot send it. Replace it first, which "
-                    "the guest does not notice: maqet_vm with runner: upgrade.",
+                    f"The runner of VM {order.name} is of an older version, which cannot send it. Replace it first, "
+                    "which the guest does not notice: maqet_vm with runner: upgrade.",
                     "runner_outdated",
                 ) from None
             raise

@@ -41,7 +41,7 @@ def check(where: Layout, paths: VmPaths, told: Offer) -> Definition:
     if told["machine"] not in qemu.machines(binary):
         raise unfit(
             "machine",
-            f"{binary} ({qemu.version(binary)}) has no {told['machine']}, which is the machine of the QEMU that runs it",
+            f"{binary} ({qemu.version(binary)}) has no {told['machine']}, the machine of the QEMU that runs it",
             "Upgrade QEMU there, or restart the VM with 'machine' set to one that both hosts have",
         )
     found = accel.resolve(told["accel"], wanted["arch"], binary, where.cache)

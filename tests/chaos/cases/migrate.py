@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A guest that counts and writes to its disk moves between two hosts, again and again; half of the time it is disturbed.
+"""A guest that counts and writes to its disk moves between two hosts, there and back; half of the time it is disturbed.
 
-The hosts are namespaces with folders of their own. What must hold: exactly one copy runs afterwards, the same task again
-has it where it is wanted, and on its disk no number is missing or there twice.
+The hosts are namespaces with folders of their own. What must hold: exactly one copy runs afterwards, the same task
+again has it where it is wanted, and on its disk no number is missing or there twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ansible_collections.maqet.qemu.tests.hosts import twins
 NAME: t.Final = "migrate"
 TITLE: t.Final = "migrate a guest that counts, there and back; every second time kill a process of one of the two ends"
 FULL: t.Final = 40
-ROUND: t.Final = 4
+ROUND: t.Final = 2
 SHORT: t.Final = 1
 
 VM: t.Final = "mover"
