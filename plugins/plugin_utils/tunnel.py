@@ -164,8 +164,8 @@ def _ready(end: End, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes
             process.kill()
             words = process.communicate()[1].decode("utf-8", "replace").strip()
             raise AnsibleError(
-                f"{end.name}: ssh did not join the sockets for the migration: {words or 'no answer'}. Its sshd must allow "
-                "that (AllowStreamLocalForwarding, DisableForwarding in sshd_config)."
+                f"{end.name}: ssh did not join the sockets for the migration: {words or 'no answer'}. Its sshd must "
+                "allow that (AllowStreamLocalForwarding, DisableForwarding in sshd_config)."
             )
         said += more
     return process

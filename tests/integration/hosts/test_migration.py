@@ -48,11 +48,17 @@ def hosts(host_run: nspawn.Run) -> Hosts:
     return made
 
 
-def tasks(hosts: Hosts, where: str, *wanted: dict[str, t.Any], options: t.Sequence[str] = ()) -> play.PlayOutcome:
+def tasks(
+    hosts: Hosts,
+    where: str,
+    *wanted: dict[str, t.Any],
+    options: t.Sequence[str] = (),
+    interrupt: str | None = None,
+) -> play.PlayOutcome:
     """Tasks of our modules on one host, by the inventory of both."""
     whole = [{"become": True, **{f"maqet.qemu.{module}": given for module, given in task.items()}} for task in wanted]
     plays = [{"hosts": where, "gather_facts": False, "tasks": whole}]
-    return play.run_playbook(hosts[0].run.inventory(), plays, extra_vars=PERSIST, options=options)
+    return play.run_playbook(hosts[0].run.inventory(), plays, extra_vars=PERSIST, options=options, interrupt=interrupt)
 
 
 def migrate(hosts: Hosts, where: str, to: str, **more: t.Any) -> dict[str, t.Any]:
@@ -86,4 +92,20 @@ def test_there_and_back(hosts: Hosts) -> None:
     back = migrate(hosts, "two", "one")
     assert back["changed"] and (known(one), known(two)) == ([VM], [])
     tasks(hosts, "one", {"maqet_vm": {"name": VM, "state": "absent", "purge": True, "force": True, "stop_timeout": 0}})
+    assert (known(one), known(two)) == ([], [])
+
+
+def test_an_interrupted_task_is_taken_back(hosts: Hosts) -> None:
+    """Ctrl-C on the controller: the guest goes on where it was, and the same task again moves it."""
+    one, two = hosts
+    tasks(hosts, "one", {"maqet_vm": GUEST}).must_succeed()
+    slow = {"maqet_migrate": {"name": VM, "to": "two", "bandwidth": "1M", "downtime_limit": 1}}
+    interrupted = tasks(hosts, "one", slow, interrupt="-> two: memory: ")
+    assert interrupted.rc != 0
+    # The runner takes it back by itself; who asks it to waits for that.
+    state = tasks(hosts, "two", {"maqet_migrate": {"name": VM, "to": "one"}}, options=["--check"])
+    assert (len(processes(one)), known(one)) == (1, [VM]), state.output
+    moved = migrate(hosts, "one", "two")
+    assert moved["changed"] and (known(one), known(two)) == ([], [VM]), moved
+    tasks(hosts, "two", {"maqet_vm": {"name": VM, "state": "absent", "purge": True, "force": True, "stop_timeout": 0}})
     assert (known(one), known(two)) == ([], [])
