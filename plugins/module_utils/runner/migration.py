@@ -53,7 +53,10 @@ class Migration:
 
     @property
     def _turn(self) -> asyncio.Lock:
-        """One at a time sends or takes back. Made in the event loop, as Python 3.9 wants it."""
+        """One at a time sends, takes, refuses or takes back: each looks at the mark, and then writes it.
+
+        Made in the event loop, as Python 3.9 wants it.
+        """
         if self._turn_or_none is None:
             self._turn_or_none = asyncio.Lock()
         return self._turn_or_none
@@ -157,8 +160,9 @@ class Migration:
             raise MaqetError(
                 f"VM {self._paths.name} has not come completely: it cannot go on here.", "migration_failed"
             )
-        mark = await self._moved(mark, migration.TAKEN)
-        return await self._go_on(mark, own)
+        async with self._turn:
+            mark = await self._demand(migration.RECEIVING, {"migration": mark.id})  # nobody has refused it meanwhile
+            return await self._go_on(await self._moved(mark, migration.TAKEN), own)
 
     async def _go_on(self, mark: Mark, own: Own) -> Answer:
         if self._receiver is not None:
@@ -172,18 +176,20 @@ class Migration:
         return {"run_state": "running" if mark.resume else "paused"}
 
     async def _discard(self, message: Message, _own: Own) -> Answer:
-        mark = await asyncio.to_thread(migration.read, self._paths)
-        if mark is not None and mark.id == message.get("migration") and mark.phase == migration.DISCARDED:
-            return {}
-        await self._moved(await self._demand(migration.RECEIVING, message), migration.DISCARDED)
+        async with self._turn:
+            mark = await asyncio.to_thread(migration.read, self._paths)
+            if mark is not None and mark.id == message.get("migration") and mark.phase == migration.DISCARDED:
+                return {}
+            await self._moved(await self._demand(migration.RECEIVING, message), migration.DISCARDED)
         self.close()
         return {}
 
     async def _reclaim(self, message: Message, own: Own) -> Answer:
-        mark = await self._demand(migration.HANDED_OVER, message)
-        await asyncio.to_thread(migration.forget, self._paths)
-        if mark.resume:
-            await own("cont")
+        async with self._turn:
+            mark = await self._demand(migration.HANDED_OVER, message)
+            await asyncio.to_thread(migration.forget, self._paths)
+            if mark.resume:
+                await own("cont")
         return {"run_state": await self._session.run_state()}
 
     async def _demand(self, phase: str, message: Message) -> Mark:
