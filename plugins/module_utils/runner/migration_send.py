@@ -19,7 +19,7 @@ import socket
 import time
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import node_name
+from ansible_collections.maqet.qemu.plugins.module_utils.definition.render_disks import node_name, rate_name
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.passing import Passed
 from ansible_collections.maqet.qemu.plugins.module_utils.host import migration
@@ -154,11 +154,16 @@ class Sender:
             passed = Passed(os.dup(connected.fileno()), "getfd", lambda name: server.update(str=name))
             node = {"driver": "nbd", "node-name": f"{_TARGET}{disk}", "server": server, "export": disk}
             await self._own.passing("blockdev-add", node, [passed])
-        job = {"job-id": f"{_JOB}{disk}", "device": node_name(disk), "target": f"{_TARGET}{disk}"}
+        job = {"job-id": f"{_JOB}{disk}", "device": await self._top(disk), "target": f"{_TARGET}{disk}"}
         top = disk in self._message.get("overlays", ())
         mirror = {**job, "sync": "top" if top else "full", "copy-mode": "write-blocking", "auto-dismiss": False}
         bandwidth = self._message.get("bandwidth")
         await self._own("blockdev-mirror", {**mirror, **({"speed": bandwidth} if bandwidth else {})})
+
+    async def _top(self, disk: str) -> str:
+        """The node that the guest's device has: a mirror takes no other, such as what is below a filter."""
+        shown = {one.get("inserted", {}).get("node-name") for one in await self._own.look("query-block")}
+        return rate_name(disk) if rate_name(disk) in shown else node_name(disk)
 
     async def _ready(self) -> None:
         """Until all mirrors are equal to their disks, and stay so."""
