@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import typing as t
 import uuid
@@ -271,6 +272,36 @@ def test_a_host_that_is_lost_for_good(pair: Pair) -> None:
     left = lost.module("maqet_vm", name=pair.vm, state="running")
     assert left["error_code"] == "vm_migrating", left
     assert not lost.module("maqet_vm", name=pair.vm, state="absent", purge=True, **KILL)["failed"]
+
+
+def test_all_kinds_of_belongings(pair: Pair) -> None:
+    """UEFI and its variables, a TPM, a seed, ports, a card, and disks of all ways: copied, on a base, shared."""
+    shared = Path(tempfile.mkdtemp(prefix="shared-", dir=pair.folder))
+    shared.chmod(0o755)
+    images = {"base": "qcow2", "data": "raw", "iso": "raw"}
+    for name, form in images.items():
+        subprocess.run(["qemu-img", "create", "-q", "-f", form, str(shared / name), "4M"], check=True)
+    disks: t.List[Result] = [
+        {"name": "root", "size": "8M", "throttle": {"iops": 1000}},
+        {"name": "over", "base": str(shared / "base")},
+        {"name": "data", "path": str(shared / "data"), "format": "raw"},
+        {"name": "iso", "path": str(shared / "iso"), "format": "raw", "readonly": True},
+    ]
+    wanted = {"firmware": {"type": "uefi"}, "tpm": {}, "display": "vnc", "networks": [{"type": "user"}], "agent": True}
+    wanted.update(serial="socket", rng=True, cloud_init={"user_data": {"hostname": "x"}}, disks=disks, memory="160")
+    name = f"{pair.vm}-all"
+    started = pair.one.module("maqet_vm", name=name, state="running", accel="tcg", **wanted)
+    assert not started["failed"], started.get("msg")
+    try:
+        for source, target in ((pair.one, pair.two), (pair.two, pair.one)):
+            moved = twins.migrate(source, target, name)
+            assert not moved["failed"] and sorted(moved["actions"][0]["copied"]) == ["over", "root"], moved.get("msg")
+            again = target.module("maqet_vm", name=name, state="running", accel="tcg", **wanted)
+            assert not again["failed"] and not again["changed"], again
+        assert sorted(entry.name for entry in shared.iterdir()) == sorted(images)
+    finally:
+        for host in (pair.one, pair.two):
+            host.module("maqet_vm", name=name, state="absent", purge=True, **KILL)
 
 
 def test_a_play(pair: Pair) -> None:
