@@ -130,7 +130,7 @@ def test_taken_or_refused_but_never_both(tmp_path: pathlib.Path, first: str) -> 
     second = "discard" if first == "take" else "take"
 
     async def both() -> list[t.Any]:
-        return await asyncio.gather(house.ask(first), house.ask(second), return_exceptions=True)
+        return list(await asyncio.gather(house.ask(first), house.ask(second), return_exceptions=True))
 
     answers = dict(zip((first, second), asyncio.run(both())))
     taken, refused = (not isinstance(answers[do], Exception) for do in ("take", "discard"))
