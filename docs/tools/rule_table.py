@@ -41,6 +41,7 @@ _MEANINGS: t.Final[dict[str, tuple[str, str]]] = {
         "The header of an image names a file that is closed, or cannot be judged.",
         "``roots``, or naming the file yourself",
     ),
+    "runner": ("Allowed: a step of a migration, which the runner makes itself; no caller's wish is judged so.", ""),
     "field-*": ("One field names something that is closed; see below.", "see below"),
 }
 _ADDRESS: t.Final = "``net``"

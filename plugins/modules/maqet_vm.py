@@ -815,6 +815,7 @@ options:
 seealso:
   - module: maqet.qemu.maqet_device
   - module: maqet.qemu.maqet_snapshot
+  - module: maqet.qemu.maqet_migrate
   - module: maqet.qemu.maqet_qmp
   - module: maqet.qemu.maqet_guest
   - module: maqet.qemu.maqet_vm_info
@@ -1070,6 +1071,11 @@ vm:
       returned: when O(wait_for) asked for V(ip)
       sample: [{"interface": "eth0", "mac": "52:54:00:12:34:56", "family": "ipv4", "address": "192.0.2.10",
         "prefix": 24}]
+    migration:
+      description: Its way to or from another host, see M(maqet.qemu.maqet_migrate) - C(id), C(phase) and C(peer).
+      type: dict
+      returned: when it moves, or has come from another host
+      sample: {"id": "0f8e2c", "phase": "handed_over", "peer": "hv2"}
     last_exit:
       description:
         - How its last QEMU ended, of which C(reason) is a word, and C(detail) a sentence.

@@ -41,6 +41,7 @@ ORDER: t.Final = (
     "frames",
     "replies",
     "qemu_stopped",
+    "migrate",
 )
 
 

@@ -61,9 +61,9 @@ def run_module(module: str, options: dict[str, t.Any], where: t.Sequence[str] = 
     return Run(stdout + stderr, child.returncode)
 
 
-def begin(module: str, options: dict[str, t.Any]) -> subprocess.Popen[str]:
-    """Start a module on this machine, for a test that does not let it end."""
-    child = _process(module, ())
+def begin(module: str, options: dict[str, t.Any], prefix: t.Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start a module on this machine, for a test that does not let it end; ``prefix`` stands before its command."""
+    child = _process(module, (), prefix)
     assert child.stdin is not None
     with child.stdin as given:
         given.write(_arguments(module, options, False))
@@ -76,9 +76,9 @@ def _arguments(module: str, options: dict[str, t.Any], check: bool) -> str:
     return json.dumps({"ANSIBLE_MODULE_ARGS": {**options, **hidden}})
 
 
-def _process(module: str, where: t.Sequence[str]) -> subprocess.Popen[str]:
+def _process(module: str, where: t.Sequence[str], prefix: t.Sequence[str] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, module, *where],
+        [*prefix, sys.executable, "-c", _DRIVER, module, *where],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,11 +68,12 @@ def run_playbook(
     env: dict[str, str] | None = None,
     options: t.Sequence[str] = (),
     seconds: float = 600.0,
+    interrupt: str | None = None,
 ) -> PlayOutcome:
     """Run plays, given as data, as YAML text or as a collection's playbook, and return what every task did.
 
-    ``options`` go to ansible-playbook as they are (``--check``). Nothing of the user's Ansible configuration is
-    used. Raises :class:`subprocess.TimeoutExpired` after ``seconds``.
+    ``options`` go to ansible-playbook as they are (``--check``). With ``interrupt`` it gets a Ctrl-C as soon as it has
+    printed that. Nothing of the user's Ansible configuration is used. Raises :class:`subprocess.TimeoutExpired` after ``seconds``.
     """
     with tempfile.TemporaryDirectory(prefix="maqet-play-") as name:
         folder = Path(name)
@@ -82,29 +84,36 @@ def run_playbook(
         variables.write_text(json.dumps(extra_vars or {}), "utf-8")
         results.touch()
         (folder / "ansible.cfg").touch()
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "ansible",
-                "playbook",
-                "-i",
-                str(inventory),
-                "-e",
-                f"@{variables}",
-                *options,
-                str(play) if named else str(playbook),
-            ],
+        argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "-e", f"@{variables}"]
+        with subprocess.Popen(
+            [*argv, *options, str(play) if named else str(playbook)],
             env={**_environment(folder), "MAQET_TEST_RESULTS": str(results), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            timeout=seconds,
-            check=False,
-        )
+        ) as child:
+            said = b"" if interrupt is None else _interrupted(child, interrupt.encode())
+            try:
+                said += child.communicate(timeout=seconds)[0]
+            except BaseException:
+                child.kill()
+                raise
         tasks = [TaskOutcome(**json.loads(line)) for line in results.read_text("utf-8").splitlines()]
-        return PlayOutcome(done.returncode, tasks, done.stdout.decode("utf-8", "replace"))
+        return PlayOutcome(child.returncode, tasks, said.decode("utf-8", "replace"))
+
+
+def _interrupted(child: subprocess.Popen[bytes], words: bytes) -> bytes:
+    """Read until it has said ``words``, and have it hear Ctrl-C; what was read."""
+    assert child.stdout is not None
+    said = b""
+    while words not in said:
+        more = os.read(child.stdout.fileno(), 65536)
+        if not more:
+            return said
+        said += more
+    child.send_signal(signal.SIGINT)
+    return said
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,7 +72,8 @@ class Place:
     ``vnc_password`` is a file that holds it; ``host_nodes`` what QEMU calls the nodes of USB devices, by their place.
     Where QEMU gets files open: ``sets`` are these, ``sources`` say by disk what QEMU calls it, and
     ``renamed`` by option (kernel, initrd, shares). ``ends`` is what is ready for each network, in their order.
-    ``flash`` is there for UEFI; ``tpm_fd`` where there is a TPM: QEMU's end of the socket to it.
+    ``flash`` is there for UEFI; ``tpm_fd`` where there is a TPM: QEMU's end of the socket to it. ``incoming``: the
+    guest comes from another QEMU.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Place:
     host_nodes: t.Mapping[int, str] = field(default_factory=dict)
     flash: t.Optional[Flash] = None
     tpm_fd: t.Optional[int] = None
+    incoming: bool = False
     seed: t.Optional[Source] = None
     disks: t.Mapping[str, DiskFile] = field(default_factory=dict)
     sets: t.Sequence[FdSet] = ()
@@ -140,6 +142,8 @@ def _identity(place: Place) -> list[str]:
     """Nothing from configuration files, no devices that nobody asked for, and a name and uuid of our own."""
     arguments = ["-nodefaults", "-no-user-config", "-S"]
     arguments += ["-name", option_string("", [("guest", place.name), ("debug-threads", True)]), "-uuid", place.uuid]
+    if place.incoming:
+        arguments += ["-incoming", "defer"]
     if place.sandbox:
         arguments += ["-sandbox", option_string("on", _SANDBOX)]
     return arguments

@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.guard import opener
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import commands, opener
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import record as records
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.agent import judge_guest
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
@@ -163,6 +163,17 @@ class Gate:
             error.details["audit"] = self.close(ticket, Outcome("failed", error.error_code, str(error)))
             raise
         return ticket
+
+    def own(self, request: Request, asker: Asker, why: str) -> Ticket:
+        """Leave for a command that is our own code's, not a caller's wish: it is recorded, and not judged."""
+        rights = self.rights(asker)
+        verdict = Verdict("allow", commands.class_of(request.command) or "unknown", "runner", why)
+        since = time.monotonic_ns()
+        try:
+            intent = self.log.append(records.intent(request, verdict, self._context(asker, rights)))
+        except MaqetError as error:
+            raise _unrecorded(error, request.command, sent=False) from error
+        return Ticket(request.command, request.arguments, verdict, intent, frozenset(), since)
 
     def close(self, ticket: Ticket, outcome: Outcome) -> list[dict[str, t.Any]]:
         """Record what became of the command; returns its intent and its result.

@@ -258,6 +258,8 @@ def _matter_by_layer(matter: _Matter, scope: Scope, layer: Layer, base: bool) ->
 
 
 def _take_out(layer: Layer) -> str:
+    if layer.name == "migration":
+        return "The VM moves to another host: wait until that has ended, or run maqet_migrate on it again."
     return f"Take what denies it out of the option policy of the {layer.name}."
 
 

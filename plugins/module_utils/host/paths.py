@@ -16,6 +16,8 @@
 ``STATE/vms/NAME/last-start.json``        which QEMU was started last, in which boot of the host
 ``STATE/vms/NAME/last-exit.json``         how the last QEMU of this VM ended
 ``STATE/vms/NAME/runner.env``             what a runner of this VM is started with
+``STATE/vms/NAME/migration.json``         whose the VM is while it moves between hosts, see ``host/migration.py``
+``STATE/vms/NAME/migration.log``          how far its migrations have come
 ``STATE/vms/NAME/snapshots.json``         what the images cannot say of their snapshots: description, group
 ``STATE/runner/runner-DIGEST.pyz``        the runner, named by its content, never overwritten
 ``STATE/cache/``                          answers that cost time to get: does KVM work?
@@ -125,6 +127,14 @@ class VmPaths:
     @property
     def snapshots(self) -> str:
         return os.path.join(self.home, "snapshots.json")
+
+    @property
+    def migration(self) -> str:
+        return os.path.join(self.home, "migration.json")
+
+    @property
+    def migration_log(self) -> str:
+        return os.path.join(self.home, "migration.log")
 
     @property
     def runner_socket(self) -> str:

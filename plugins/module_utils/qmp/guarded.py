@@ -15,7 +15,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard import orphans
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import myself
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate, Outcome
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.log import AuditLog
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import Layer, tighten
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy_file import VmPolicySource
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.record import VmIdentity
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
@@ -24,6 +24,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Re
 from ansible_collections.maqet.qemu.plugins.module_utils.host import schema_cache
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import make_folder
 from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp import hold
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Answer, Asked, Target, no_event
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
@@ -79,8 +80,13 @@ def _gate(target: Target, monitor: DirectMonitor) -> Gate:
         AuditLog(target.audit_log),
         "direct",
         host_policy(where),
-        lambda: tuple(filter(None, (own.current() if own else None,))),
+        lambda: tuple(filter(None, (own.current() if own else None, _held(target)))),
     )
+
+
+def _held(target: Target) -> t.Optional[Layer]:
+    """A VM of ours that moves to another host is left alone."""
+    return None if target.home is None else hold.layer(target.where.vm(target.name))
 
 
 def _user(target: Target) -> tuple[t.Optional[int], t.Optional[int]]:

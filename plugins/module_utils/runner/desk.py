@@ -24,12 +24,14 @@ from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Scop
 from ansible_collections.maqet.qemu.plugins.module_utils.host import schema_cache
 from ansible_collections.maqet.qemu.plugins.module_utils.host.hostkey import host_key
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
+from ansible_collections.maqet.qemu.plugins.module_utils.qmp import hold
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import DEAD
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.host_policy import host_policy
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import EVENT as HELPER_EXITED
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Helper
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.migration import Migration
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.server import Server
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.service import Service
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session, now
@@ -58,8 +60,15 @@ class Desk:
         """Answer what is open, and hang up on both sides. With ``leaving`` clients are told that QEMU goes on."""
         for task in self._telling:
             task.cancel()
+        if self.service.migration is not None:
+            self.service.migration.close()
         await self.server.close(leaving)
         await self.session.close()
+
+    async def recover(self) -> None:
+        """Of a QEMU that was taken over in the middle of a migration: put that in order."""
+        if self.service.migration is not None:
+            await self.service.migration.recover()
 
     def helper_gone(self, ended: asyncio.Event) -> t.Callable[[Helper], None]:
         """What to do when a helper is gone: tell of it, unless it went because QEMU has ``ended``."""
@@ -166,13 +175,18 @@ def _server(
     scope = Scope(definition.name, paths.home, schema, theirs, theirs)
     policy, own = host_policy(where, _new_policy), VmPolicySource(paths.definition)
     gate = Gate(
-        identity, scope, AuditLog(paths.audit_log), "ipc", policy, lambda: tuple(filter(None, (own.current(),)))
+        identity,
+        scope,
+        AuditLog(paths.audit_log),
+        "ipc",
+        policy,
+        lambda: tuple(filter(None, (own.current(), hold.layer(paths)))),
     )
     gate.key = host_key(paths.audit_key)
     _take_over(gate, definition.intent.get("extra_args", ()))
     hello = {"vm": definition.name, "uuid": definition.uuid, **facts["runner"]}
     mode = 0o666 if where.scope == "system" else 0o600  # the kernel says who connects, the policy what they may
-    service = Service(session, gate, facts, agent)
+    service = Service(session, gate, facts, agent, Migration(paths, definition, session, gate))
     return service, Server(service, session, hello, Entry(policy, gate.turn_away), mode)
 
 

@@ -24,6 +24,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored impor
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import accel, chain, files, iso, locks, processes, qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
+from ansible_collections.maqet.qemu.plugins.module_utils.host.migration import Mark
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import hardware, networks, nvram, premises, tpm
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import Crew
@@ -98,8 +99,10 @@ def failure(status: t.Optional[int], paths: VmPaths, crew: Crew) -> MaqetError:
     )
 
 
-def start(definition: Definition, where: Layout) -> Emulator:
+def start(definition: Definition, where: Layout, incoming: t.Optional[Mark] = None) -> Emulator:
     """Start QEMU for ``definition``, paused, with both monitors listening; QEMU outlives its caller.
+
+    One for an ``incoming`` guest is the same machine as the QEMU that sends it, by its full name.
 
     Its log is locked, by a descriptor that QEMU inherits as its stderr: as long as it lives the kernel
     says so, whatever became of the files that say which process it is.
@@ -109,7 +112,9 @@ def start(definition: Definition, where: Layout) -> Emulator:
         raise MaqetError(f"A QEMU of VM {definition.name} still lives.", "runner_failed")
     wanted = effective(definition.intent, os.uname().machine)
     binary = qemu.find_binary(wanted["arch"])
-    accelerator = accel.resolve(wanted["accel"], wanted["arch"], binary, where.cache)
+    accelerator = accel.resolve(
+        incoming.accel if incoming and incoming.accel else wanted["accel"], wanted["arch"], binary, where.cache
+    )
     uid = premises.prepare(where, definition)
     for log in (paths.serial_log, paths.qemu_log):
         files.rotate(log)
@@ -146,12 +151,16 @@ def start(definition: Definition, where: Layout) -> Emulator:
             flash=nvram.flash(wanted, paths, opened, uid),
             tpm_fd=tpm_fd,
             seed=_seed(wanted["cloud_init"], definition, paths, opened, uid),
+            incoming=incoming is not None,
         )
+        intent = definition.intent
+        if incoming is not None and incoming.machine:
+            intent = {**intent, "machine": incoming.machine}
         log_fd = locked_log(paths.qemu_log, stack)
         sockets = (listening.fileno() for listening in (monitor, direct, agent, serial) if listening)
         passed = (*sockets, *opened.inherited)
         with hardware.given(wanted, uid):
-            popen = spawn(command_line(definition.intent, place), log_fd, passed, paths.output, rights)
+            popen = spawn(command_line(intent, place), log_fd, passed, paths.output, rights)
     facts = {"binary": binary, "accel": accelerator, "uid": os.geteuid() if uid is None else uid}
     return _of(popen, facts, paths, crew)
 

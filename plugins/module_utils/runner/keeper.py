@@ -16,7 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults imp
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.sizes import MIB
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files, processes
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, migration, processes
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import ADOPT, START, Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp import ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import Ending
@@ -107,6 +107,13 @@ class Keeper:
         found = adoption.find(definition, self._paths, known)
         if found is not None:
             return await self._adopt(definition, found)
+        mark = migration.read(self._paths)
+        if (
+            mark is not None
+            and mark.not_ours
+            and not (mark.phase == migration.RECEIVING and self._report.purpose == START)
+        ):
+            raise migration.refusal(self._paths.name, mark)
         if self._report.purpose == START:
             self._restarts = 0
             return await self._start(definition)
@@ -130,7 +137,7 @@ class Keeper:
         session = Session(definition.name, EventFile(self._paths.events))
         try:
             await adoption.connect(session, definition, self._paths)
-            desk = await self._open(definition, found, session)
+            desk = await self._open(definition, found, session, adopted=True)
         except BaseException:
             await session.close()
             raise
@@ -138,13 +145,20 @@ class Keeper:
         return desk
 
     async def _start(self, definition: Definition, resume: str = "") -> Desk:
-        """Start QEMU. Its guest waits for a task to let it go on, or does at once for the reason ``resume``."""
+        """Start QEMU. Its guest waits for a task to let it go on, or does at once for the reason ``resume``.
+
+        One that comes from another host is waited for.
+        """
+        mark = migration.read(self._paths)
+        incoming = mark if mark is not None and mark.phase == migration.RECEIVING else None
+        if mark is not None and mark.phase == migration.SENDING:  # its QEMU has ended, so it has not arrived elsewhere
+            migration.forget(self._paths)
         remains.missed(self._paths)
         kept = EventFile(self._paths.events)
         kept.forget()
         facts = {"boot_id": processes.boot_id(), "runner": myself(), "restarts": self._restarts}
         self._report.starting(facts)
-        qemu = emulator.start(definition, self._where)
+        qemu = emulator.start(definition, self._where, incoming)
         session = Session(definition.name, kept)
         try:
             self._report.starting({**facts, "qemu": qemu.facts})
@@ -159,6 +173,8 @@ class Keeper:
             raise
         self.lives = True
         log.info("VM %s runs as QEMU %s, pid %d", definition.name, session.version, qemu.process.pid)
+        if incoming is not None:
+            return desk
         target = definition.intent.get("balloon_target")
         if target:
             await desk.send("balloon", "balloon_target of the definition", {"value": target * MIB})
@@ -166,7 +182,7 @@ class Keeper:
             await desk.send("cont", resume)
         return desk
 
-    async def _open(self, definition: Definition, qemu: Emulator, session: Session) -> Desk:
+    async def _open(self, definition: Definition, qemu: Emulator, session: Session, adopted: bool = False) -> Desk:
         facts = {
             "vm": definition.name,
             "uuid": definition.uuid,
@@ -176,6 +192,8 @@ class Keeper:
             "restarts": self._restarts,
         }
         desk = await open_desk(self._where, definition, qemu, session, facts)
+        if adopted:
+            await desk.recover()
         self._report.ready(facts)
         return desk
 
@@ -237,7 +255,7 @@ class Keeper:
         log.info("VM %s: %s", self._paths.name, end.detail)
         self._restarts = decision.count
         remains.ended(self._paths, end, facts.get("qemu"), uptime, decision)
-        if decision.pause is None or self._wishes.power_off or self._wishes.leave:
+        if decision.pause is None or self._wishes.power_off or self._wishes.leave or self._moved():
             remains.sweep(self._paths)
             return None
         return await self._again(facts, decision.pause)
@@ -256,6 +274,15 @@ class Keeper:
             log.error("%s", error)
             end = _not_come_up(error)
         return await self._after(facts, end, 0.0)
+
+    def _moved(self) -> bool:
+        """Whether the VM belongs to another host: then nobody starts it here."""
+        try:
+            mark = migration.read(self._paths)
+        except MaqetError as error:
+            log.error("%s", error)
+            return True
+        return mark is not None and mark.not_ours
 
     def _option(self, option: str) -> t.Any:
         """A live option of the VM as it is now; the default's of a VM that has been removed meanwhile."""

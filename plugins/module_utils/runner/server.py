@@ -137,6 +137,8 @@ class _Conversation:
         self._writer = writer
         self._requests: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(_MAX_OPEN)
+        #: Set when the client has hung up.
+        self._gone = asyncio.Event()
         self._names: t.Optional[frozenset[str]] = None
         connected = writer.get_extra_info("socket")
         self._peer = _peer(connected)
@@ -162,6 +164,7 @@ class _Conversation:
             log.warning("client %s hung up on: %s", self._peer[0], error)
             self._send({"id": None, "error": _invalid(f"This is no request: {error}").as_dict()})
         finally:
+            self._gone.set()
             self._session.unlisten(self._event)
             if self._requests:
                 await asyncio.wait(self._requests)
@@ -210,6 +213,8 @@ class _Conversation:
             return await self._service.guest(message, self._caller(message))
         if op == "frozen":
             return await self._service.frozen(message, self._caller(message))
+        if op == "migrate":
+            return await self._service.migrate(message, self._caller(message), self._gone)
         if op == "status":
             await self._house.door.demand_role(self._visitor)
             return await self._service.status()

@@ -17,6 +17,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner import frozen
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.batch import Answer, Batch, asker_of, requests, seconds
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.guest import GuestDesk
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.migration import Migration
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
 
 
@@ -24,10 +25,17 @@ class Service:
     """One VM's operations. ``facts`` are those of the status that never change."""
 
     def __init__(
-        self, session: Session, gate: Gate, facts: t.Mapping[str, t.Any], agent: t.Optional[Agent] = None
+        self,
+        session: Session,
+        gate: Gate,
+        facts: t.Mapping[str, t.Any],
+        agent: t.Optional[Agent] = None,
+        migration: t.Optional[Migration] = None,
     ) -> None:
         #: The same for commands to the guest's agent.
         self.guest = GuestDesk(agent, gate, session).serve
+        #: What moves the VM to another host, or takes it from there.
+        self.migration = migration
         self._session = session
         self._gate = gate
         self._facts = facts
@@ -61,6 +69,12 @@ class Service:
             except MaqetError as error:
                 raise batch.fail(error, self._session.events(since)) from None
         return {**vars(batch), "events": self._session.events(since)}
+
+    async def migrate(self, message: t.Mapping[str, t.Any], caller: Caller, gone: asyncio.Event) -> Answer:
+        """A step of a migration. ``gone`` is set when whoever asks for it has hung up."""
+        if self.migration is None:
+            raise MaqetError("The runner has no operation 'migrate'.", "invalid_request")
+        return await self.migration.perform(message, caller, gone)
 
     async def frozen(self, message: t.Mapping[str, t.Any], caller: Caller) -> Answer:
         """The same while the guest's file systems are frozen."""

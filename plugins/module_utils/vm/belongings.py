@@ -45,8 +45,16 @@ def forget(paths: VmPaths, purge: bool) -> None:
 
 def _notes(paths: VmPaths) -> list[str]:
     """Ours alone: nobody misses them when the VM is gone."""
-    logs = (paths.serial_log, paths.qemu_log, paths.runner_log)
-    notes = (paths.last_exit, paths.last_start, paths.runner_env, paths.disks_log, paths.snapshots, paths.seed)
+    logs = (paths.serial_log, paths.qemu_log, paths.runner_log, paths.migration_log)
+    notes = (
+        paths.last_exit,
+        paths.last_start,
+        paths.runner_env,
+        paths.disks_log,
+        paths.snapshots,
+        paths.seed,
+        paths.migration,
+    )
     ours = [name for path in (*logs, *notes) for name in (path, f"{path}.1")]
     return [*ours, *sorted(glob.glob(paths.helper_logs))]
 

@@ -16,7 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.live import 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.waits import Wait, check_possible
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
-from ansible_collections.maqet.qemu.plugins.module_utils.host import files
+from ansible_collections.maqet.qemu.plugins.module_utils.host import files, migration
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.starting import forbid_restart
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import adopt, is_current, launch, upgrade
@@ -92,6 +92,7 @@ class Ensure:
         """Observe and plan; every reason not to begin is found here. With ``check`` nothing at all is written."""
         desired = self._desired
         self.actual = observe(self._where, desired.name, desired.patience.timeout)
+        self._demand_ours()
         stored = self.actual.definition
         if self.actual.problem is not None and desired.state not in _ENDING:
             raise self.actual.problem
@@ -132,6 +133,17 @@ class Ensure:
             neighbours.check_start(definition, self.paths)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
+
+    def _demand_ours(self) -> None:
+        """Nobody touches a VM that moves between hosts, or has moved; with consent, what is left of it may go."""
+        mark = migration.read(self.paths)
+        actual = self.actual
+        if mark is None or not mark.held or (mark.phase == migration.SENDING and actual.qemu is None):
+            return
+        if self._desired.state != "absent" or not self._desired.patience.force or not mark.not_ours:
+            raise migration.refusal(self._desired.name, mark)
+        left = tuple(process for process in (actual.runner, actual.qemu, *actual.unready) if process is not None)
+        self.actual = Actual(actual.definition, unready=left)  # its guest is not to be asked anything
 
     def _disks(self, intent: t.Mapping[str, t.Any], difference: Difference) -> disks.Resolved:
         """A VM can be stopped also when the file of a disk is gone."""

@@ -11,6 +11,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.hidden impor
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.seed import without_secrets
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import migration
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import age, noted
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp import exits
@@ -49,6 +50,7 @@ def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
         "audit_log": paths.audit_log,
         "restarts": known.get("restarts", 0),
         "last_exit": _last_exit(paths, actual),
+        "migration": _migration(paths),
         **({"error": str(actual.problem)} if actual.problem else {}),
     }
 
@@ -75,6 +77,15 @@ def _pid(entry: t.Any) -> t.Optional[int]:
     """The pid of a process of which there is a note, if it lives."""
     process = noted(entry)
     return process.pid if process is not None and process.alive() else None
+
+
+def _migration(paths: VmPaths) -> dict[str, t.Any] | None:
+    """Its way from or to another host, if there is one; of one that cannot be read, that."""
+    try:
+        mark = migration.read(paths)
+    except MaqetError as error:
+        return {"phase": "unknown", "error": str(error)}
+    return None if mark is None else mark.as_dict()
 
 
 def _last_exit(paths: VmPaths, actual: Actual) -> t.Any:

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.snapshots import Wanted
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.host import migration
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Deadline
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import snapshot_notes, snapshot_repair
@@ -87,6 +88,9 @@ class Snapshots:
     def decide(self) -> list[Action]:
         """Observe and plan; every reason not to begin is found here. Only what a killed task left is mended already."""
         actual = observe(self._where, self._order.vm, self._order.patience.timeout)
+        mark = migration.read(self._paths)
+        if mark is not None and mark.held:
+            raise migration.refusal(self._order.vm, mark)
         _demand_quiet(self._where, self._order.vm, actual)
         hand: Hand = Offline(self._deadline)
         if actual.qemu is not None:

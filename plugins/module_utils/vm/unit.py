@@ -48,6 +48,17 @@ class Unit:
         """Whether the VM is started when the host comes up."""
         self._there.enable(self._paths, enabled)
 
+    def prepare(self, intent: Intent) -> None:
+        """The limits of a VM that is about to be started; its start with the host is for later, see :meth:`settle`."""
+        if self._manager is not None:
+            self._manager.limits(self._paths, properties(intent))
+
+    def settle(self, intent: Intent) -> None:
+        """Whether it starts with the host is as the definition says."""
+        wanted = bool(intent.get("autostart"))
+        if self._manager is not None and wanted != self._manager.enabled(self._paths):
+            self._manager.enable(self._paths, wanted)
+
     def forget(self) -> None:
         """Leave nothing of it for another VM of this name."""
         if self._manager is not None:

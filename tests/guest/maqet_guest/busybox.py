@@ -15,7 +15,7 @@ _PLACES = ("bin/busybox", "usr/bin/busybox", "sbin/busybox", "usr/sbin/busybox",
 _MACHINES = {62: "x86_64", 183: "aarch64"}
 _PT_INTERP = 3
 # Ubuntu's busybox-initramfs lacks some of what init.sh calls; names as they stand in the binary's table of applets.
-_APPLETS = ("awk", "dd", "httpd", "insmod", "setsid", "stty", "udhcpc")
+_APPLETS = ("awk", "dd", "httpd", "insmod", "setsid", "stty", "udhcpc", "usleep")
 
 
 def static_machine(data: bytes) -> t.Optional[str]:

@@ -21,7 +21,7 @@ def elf(machine: int = 62, segments: t.Sequence[int] = (1,)) -> bytes:
         "<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, len(segments), 0, 0, 0
     )
     table = b"".join(struct.pack("<I", kind).ljust(56, b"\0") for kind in segments)
-    return head + table + b"\0awk\0dd\0httpd\0insmod\0setsid\0stty\0udhcpc\0"
+    return head + table + b"\0awk\0dd\0httpd\0insmod\0setsid\0stty\0udhcpc\0usleep\0"
 
 
 class FakeSource:

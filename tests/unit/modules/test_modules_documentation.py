@@ -151,6 +151,18 @@ DEFAULTS: dict[str, Options] = {
         "timeout": 600,
         "reason": "",
     },
+    "maqet_migrate": {
+        "name": "required",
+        "to": "required",
+        "storage": "auto",
+        "keep_disks": False,
+        "bandwidth": None,
+        "downtime_limit": None,
+        "auto_converge": False,
+        "reclaim": False,
+        "timeout": 600,
+        "reason": "",
+    },
     "maqet_keys": {
         "vm": "required",
         "keys": None,

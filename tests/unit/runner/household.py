@@ -125,7 +125,7 @@ class House:
         self.qemus.append(FakeQemu(self))
         return self.qemus[-1]
 
-    def start(self, _definition: Definition, _where: Layout) -> Emulator:
+    def start(self, _definition: Definition, _where: Layout, _incoming: t.Any = None) -> Emulator:
         """In the place of ``emulator.start``."""
         if self.failures:
             raise self.failures.pop(0)

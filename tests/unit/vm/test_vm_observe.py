@@ -187,6 +187,7 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
         "serial_log": vm.paths.serial_log,
         "audit_log": vm.paths.audit_log,
         "last_exit": None,
+        "migration": None,
     }
 
 
