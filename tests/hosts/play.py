@@ -73,7 +73,8 @@ def run_playbook(
     """Run plays, given as data, as YAML text or as a collection's playbook, and return what every task did.
 
     ``options`` go to ansible-playbook as they are (``--check``). With ``interrupt`` it gets a Ctrl-C as soon as it has
-    printed that. Nothing of the user's Ansible configuration is used. Raises :class:`subprocess.TimeoutExpired` after ``seconds``.
+    printed that. Nothing of the user's Ansible configuration is used. Raises :class:`subprocess.TimeoutExpired` after
+    ``seconds``.
     """
     with tempfile.TemporaryDirectory(prefix="maqet-play-") as name:
         folder = Path(name)
