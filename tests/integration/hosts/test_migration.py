@@ -31,6 +31,8 @@ Hosts = tuple[nspawn.Host, nspawn.Host]
 # One login for all tasks of a play, as users have it; the tunnel must not use it.
 PERSIST = {"ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=20s"}
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def hosts(host_run: nspawn.Run) -> Hosts:

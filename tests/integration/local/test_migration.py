@@ -183,6 +183,7 @@ def test_a_paused_guest_stays_paused(pair: Pair) -> None:
     assert moved["vm"]["status"] == "paused" and "stopped" not in moved
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("phase", ["memory", "switchover"])
 @pytest.mark.parametrize(("end", "what"), [("there", "runner"), ("there", "qemu"), ("here", "runner")])
 def test_killed_half_way(pair: Pair, end: str, what: str, phase: str) -> None:
@@ -201,6 +202,7 @@ def test_killed_half_way(pair: Pair, end: str, what: str, phase: str) -> None:
     assert pair.at is target
 
 
+@pytest.mark.long
 def test_the_task_is_killed(pair: Pair) -> None:
     """The module on the source is gone: the migration is given up, and the guest goes on."""
     source = pair.here
@@ -214,6 +216,7 @@ def test_the_task_is_killed(pair: Pair) -> None:
     assert lost["failed"] and pair.at is source, lost.get("msg")
 
 
+@pytest.mark.long
 def test_the_destination_loses_its_power(pair: Pair) -> None:
     """The guest goes on here, also while nobody can say what is left there."""
     source, target = pair.here, pair.there
@@ -239,6 +242,7 @@ def cut_off(pair: Pair) -> Result:
     return pair.migrate(tell=stop)
 
 
+@pytest.mark.long
 def test_what_was_handed_over_does_not_run_again(pair: Pair) -> None:
     """Both stand still until somebody knows. What certainly never ran there goes on here."""
     source, target = pair.here, pair.there
@@ -261,6 +265,7 @@ def test_what_was_handed_over_does_not_run_again(pair: Pair) -> None:
     assert any("reclaim" in step for step in again["settled"])
 
 
+@pytest.mark.long
 def test_a_host_that_is_lost_for_good(pair: Pair) -> None:
     """With its user's consent alone the VM runs here again."""
     source = pair.here
@@ -274,6 +279,7 @@ def test_a_host_that_is_lost_for_good(pair: Pair) -> None:
     assert not lost.module("maqet_vm", name=pair.vm, state="absent", purge=True, **KILL)["failed"]
 
 
+@pytest.mark.long
 def test_all_kinds_of_belongings(pair: Pair) -> None:
     """UEFI and its variables, a TPM, a seed, ports, a card, and disks of all ways: copied, on a base, shared."""
     shared = Path(tempfile.mkdtemp(prefix="shared-", dir=pair.folder))
@@ -304,6 +310,7 @@ def test_all_kinds_of_belongings(pair: Pair) -> None:
             host.module("maqet_vm", name=name, state="absent", purge=True, **KILL)
 
 
+@pytest.mark.long
 def test_a_play(pair: Pair) -> None:
     """By Ansible itself: what is told meanwhile, check mode, and refusals before anything has begun."""
     source, target = pair.here, pair.there
