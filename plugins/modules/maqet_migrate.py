@@ -84,6 +84,15 @@ options:
       - Why you do this, for the audit record, for instance a ticket number.
     type: str
     default: ''
+  _step:
+    description:
+      - Which step of a migration this call is. The collection's action plugin fills it in, over whatever it is given.
+    type: str
+  _data:
+    description:
+      - What the step needs to know of the other host. The collection's action plugin fills it in, over whatever it is
+        given.
+    type: dict
 seealso:
   - module: maqet.qemu.maqet_vm
 """
@@ -163,7 +172,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layou
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.migrate import Order, perform
 
 # What our action plugin says beside the user's options: which step, and what it needs.
-STEP, DATA = "_step", "_data"
+STEP = "_step"
+DATA = "_data"
 # QEMU's own limit (MAX_MIGRATE_DOWNTIME).
 MOST_DOWNTIME = 2_000_000
 SPEC: dict[str, t.Any] = {
@@ -177,8 +187,10 @@ SPEC: dict[str, t.Any] = {
     "reclaim": {"type": "bool", "default": False},
     "timeout": {"type": "float", "default": 600},
     "reason": {"type": "str", "default": ""},
+    STEP: {"type": "str"},
+    # The action plugin runs each step with no_log: it may hold passwords of the definition.
+    DATA: {"type": "dict"},
 }
-_STEPS: dict[str, t.Any] = {STEP: {"type": "str"}, DATA: {"type": "dict", "no_log": False}}
 
 
 def step(task: door.Task) -> dict[str, t.Any]:
@@ -212,7 +224,7 @@ def checked_limits(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 def main() -> None:
     """The module."""
-    door.run({**SPEC, **_STEPS}, step)
+    door.run(SPEC, step)
 
 
 if __name__ == "__main__":

@@ -86,8 +86,7 @@ class Twin:
     def init(self) -> int:
         """Its first process, as this machine counts."""
         assert self._popen is not None
-        children = Path(f"/proc/{self._popen.pid}/task/{self._popen.pid}/children").read_text("ascii").split()
-        return int(children[0])
+        return worker(self._popen.pid)
 
     def inside(self, *argv: str) -> list[str]:
         """A command line that runs ``argv`` there."""
@@ -143,6 +142,11 @@ class Twin:
         return modules.begin(module, options, self.inside())
 
 
+def worker(pid: int) -> int:
+    """The process that works for a nsenter or an unshare, which fork to be in another PID namespace."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()[0])
+
+
 def finished(child: subprocess.Popen[str]) -> dict[str, t.Any]:
     """The result of a module when it has ended; of one that was killed, that."""
     with child:
@@ -154,7 +158,7 @@ def finished(child: subprocess.Popen[str]) -> dict[str, t.Any]:
 
 
 class TwinSide:
-    """A twin as a side of a migration; ``hear`` is told of each step's process, which it may kill."""
+    """A twin as a side of a migration; ``hear`` is told of each step's nsenter, see :func:`worker`."""
 
     def __init__(self, twin: Twin, options: dict[str, t.Any], hear: t.Callable[[str, int], None] | None = None) -> None:
         self.twin = twin

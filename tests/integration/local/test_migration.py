@@ -210,7 +210,7 @@ def test_the_task_is_killed(pair: Pair) -> None:
 
     def kill(words: str) -> None:
         if words.startswith("memory"):
-            os.kill(pids["send"], signal.SIGKILL)
+            os.kill(twins.worker(pids["send"]), signal.SIGKILL)
 
     lost = pair.migrate(tell=kill, hear=pids.__setitem__, bandwidth="20M")
     assert lost["failed"] and pair.at is source, lost.get("msg")

@@ -162,6 +162,8 @@ DEFAULTS: dict[str, Options] = {
         "reclaim": False,
         "timeout": 600,
         "reason": "",
+        "_step": None,
+        "_data": None,
     },
     "maqet_keys": {
         "vm": "required",
