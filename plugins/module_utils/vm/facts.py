@@ -80,9 +80,14 @@ def _pid(entry: t.Any) -> t.Optional[int]:
 
 
 def _migration(paths: VmPaths) -> dict[str, t.Any] | None:
-    """Its way from or to another host, if there is one; of one that cannot be read, that."""
+    """Its way from or to another host, if there is one; of one that cannot be read, that.
+
+    Of another user's VM no file is to be seen.
+    """
     try:
         mark = migration.read(paths)
+    except PermissionError:
+        return None
     except MaqetError as error:
         return {"phase": "unknown", "error": str(error)}
     return None if mark is None else mark.as_dict()

@@ -92,6 +92,10 @@ def exists(host: nspawn.Host, path: str) -> bool:
     return bool(host.root("find", str(Path(path).parent), "-maxdepth", "1", "-path", path))
 
 
+# `./dev test` runs the role in the Molecule scenario default.
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def host(nspawn_host: nspawn.Host) -> nspawn.Host:
     """Without what the base brings of ours, with systemd-networkd for the network, and with a free interface."""
@@ -211,7 +215,6 @@ def test_logrotate_keeps_the_chain(host: nspawn.Host) -> None:
     assert chain["verified"] and chain["records"], chain
 
 
-@pytest.mark.long
 def test_another_source_of_libraries(host: nspawn.Host) -> None:
     """The environment is made anew for it; the VM does not mind, and its next runner has the new one."""
     wheels = f"{rootfs.WHEELS}/*.whl"
@@ -230,7 +233,6 @@ def test_another_source_of_libraries(host: nspawn.Host) -> None:
     assert found["vm"]["runner"]["pid"] != int(runner) and found["vm"]["status"] == "running"
 
 
-@pytest.mark.long
 def test_wheels_from_the_controller_and_the_connection_over_the_bridge(host: nspawn.Host) -> None:
     """The folder travels. And the port may be the interface that we came by, if its address moves along."""
     there = str(host.folder / "root") + rootfs.WHEELS
@@ -244,7 +246,6 @@ def test_wheels_from_the_controller_and_the_connection_over_the_bridge(host: nsp
     assert changed(role(host, "--tags", "network", hypervisor_bridge=moved)) == []
 
 
-@pytest.mark.long
 def test_a_bridge_that_does_not_come_up_goes_again(host: nspawn.Host) -> None:
     """networkd cannot configure it; the host has afterwards what it had before, without waiting for anything."""
     bridge = {"name": "br2", "addresses": ["999.0.2.1/24"], "dhcp": True}
@@ -259,7 +260,6 @@ def test_a_bridge_that_does_not_come_up_goes_again(host: nspawn.Host) -> None:
     assert "maqet-bridge-rollback" not in host.root("systemctl", "list-units", "--all", "--plain")
 
 
-@pytest.mark.long
 def test_uninstall(host: nspawn.Host) -> None:
     """Refused while there are VMs and while the connection goes over the bridge; VMs' data and the audit stay."""
     absent = {"hypervisor_state": "absent"}

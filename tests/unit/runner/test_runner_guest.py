@@ -131,7 +131,7 @@ def test_a_program_is_asked_about_until_it_has_ended(world: World) -> None:
 def test_a_program_that_does_not_end(world: World) -> None:
     assert world.agent
     world.agent.answers = {"guest-exec": [{"pid": 7}], "guest-exec-status": [{"exited": False}] * 99}
-    error = world.fails("guest_timeout", EXEC, allow_dangerous=True, wait_exit=True, timeout=0.1)
+    error = world.fails("guest_timeout", EXEC, allow_dangerous=True, wait_exit=True, timeout=0.5)
     assert error.details["pid"] == 7 and error.details["responses"] == [{"pid": 7}] and "process 7" in str(error)
 
 
