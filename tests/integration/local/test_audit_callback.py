@@ -106,6 +106,7 @@ def test_every_kind_of_task_leaves_its_records(fleet: Fleet, running: str) -> No
     assert "1 result(s) hidden by no_log" in outcome.output and warnings(outcome) == []
 
 
+@pytest.mark.long
 def test_what_happens_to_a_log_between_two_runs(fleet: Fleet, name: str) -> None:
     """Unseen commands are a gap; a runner that takes over is not; a log that is cut off and goes on is a rewind."""
     given(name)
@@ -133,6 +134,7 @@ def test_a_restart_by_a_task_leaves_no_gap(fleet: Fleet, name: str) -> None:
     assert warnings(outcome) == []
 
 
+@pytest.mark.long
 def test_two_runs_at_once(fleet: Fleet, running: str, tmp_path: Path) -> None:
     """Both use one VM: all lines are whole, nothing is missing, and neither takes the other's records for a hole."""
     outcomes: list[play.PlayOutcome] = []
@@ -176,6 +178,7 @@ def commands(page: Node) -> list[list[str]]:
     return [[cell.text for cell in row.all("td")] for row in page.one(id="commands").all("tr")[1:]]
 
 
+@pytest.mark.long
 def test_the_report_has_what_was_done_without_ansible_too(fleet: Fleet, name: str) -> None:
     given(name)
     fleet.run(asks(name), asks(name, "migrate", options={"arguments": {"uri": "exec:true"}}, ignore_errors=True))
@@ -193,6 +196,7 @@ def test_the_report_has_what_was_done_without_ansible_too(fleet: Fleet, name: st
     assert mine == []
 
 
+@pytest.mark.long
 def test_the_report_tells_of_a_log_that_was_tampered_with(fleet: Fleet, name: str) -> None:
     """The end is gone, and the host's own chain is whole: the controller alone knows."""
     given(name)

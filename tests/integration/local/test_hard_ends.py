@@ -28,7 +28,7 @@ from ansible_collections.maqet.qemu.tests.integration.local.conftest import (
 FORCE = {"force": True, "stop_timeout": 1, "timeout": 5}
 
 
-@pytest.mark.parametrize("state", ["stopped", "absent"])
+@pytest.mark.parametrize("state", ["stopped", pytest.param("absent", marks=pytest.mark.long)])
 @pytest.mark.parametrize("victim", ["qemu_pid", "runner_pid"])
 def test_a_process_that_hangs_can_be_ended_by_force(local: Local, name: str, victim: str, state: str) -> None:
     """Without force the task says what hangs; with it, the VM is gone, if need be by SIGKILL."""

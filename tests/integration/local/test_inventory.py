@@ -61,6 +61,7 @@ def test_a_vm_of_this_machine(name: str, source: Source) -> None:
     assert strict.rc != 0 and "wrong" in strict.words
 
 
+@pytest.mark.long
 def test_the_address_that_the_agent_tells(agent_guest: Result, name: str, source: Source) -> None:
     """Of a card of QEMU's own network it is known, and leads nowhere; nobody is asked where nobody shall be."""
     given(name, **{**agent_guest, "networks": [{"type": "user"}], "wait_for": ["ip"], "timeout": 300})
@@ -74,6 +75,7 @@ def test_the_address_that_the_agent_tells(agent_guest: Result, name: str, source
     assert mine["maqet_addresses"] == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="a bridge is made by root")
 def test_the_address_that_a_lease_tells(name: str, source: Source, tmp_path: Path) -> None:
     """As libvirt's DHCP server writes it for its bridge, and only what is younger than the VM."""
@@ -100,6 +102,7 @@ def test_the_address_that_a_lease_tells(name: str, source: Source, tmp_path: Pat
         subprocess.run(["ip", "link", "del", bridge], check=True)
 
 
+@pytest.mark.long
 def test_what_is_refused_says_what_to_do(source: Source, tmp_path: Path) -> None:
     for changes, words in (
         ({"hypervisors": ["lab"]}, "'lab' is no host and no group of the sources before this one"),
@@ -144,6 +147,7 @@ def test_ansible_reads_no_template_from_what_it_is_handed(tmp_path: Path) -> Non
     assert shown.result["ansible_x"] == secret
 
 
+@pytest.mark.long
 def test_the_examples_are_sources(tmp_path: Path) -> None:
     """Each is understood up to its hypervisors, of which there are none of that kind here but one."""
     cache = {"ANSIBLE_INVENTORY_CACHE_CONNECTION": str(tmp_path), "LAB1_PASSWORD": "x", "HOME": str(tmp_path)}

@@ -68,6 +68,7 @@ def test_keys_and_text(local: Local, vm: str) -> None:
     assert {record["reason"] for record in done["audit"]} == {"ticket 4711"}
 
 
+@pytest.mark.long
 def test_a_long_text_arrives_whole(local: Local, vm: str) -> None:
     """Far more than QEMU's queue of keys takes, and far more than its keyboard keeps: every character counts."""
     before = serial(vm)

@@ -65,6 +65,7 @@ def scenario(local: Local, tmp_path: Path) -> t.Iterator[Scenario]:
         remove(vm["name"])
 
 
+@pytest.mark.long
 def test_made_found_and_removed(scenario: Scenario) -> None:
     """Two platforms, one of an address and one of a path. One is taken out of molecule.yml, and then both go."""
     image = scenario.folder / "base.qcow2"

@@ -51,6 +51,7 @@ def test_rolling_restart(local: Local, vms: list[str]) -> None:
     assert [state_of(name) for name in vms[:3]] == ["running"] * 3
 
 
+@pytest.mark.long
 def test_the_first_that_is_not_well_ends_it(local: Local, vms: list[str]) -> None:
     """A guest without an operating system never says a word, so the second VM is never touched."""
     before = pids(vms)
@@ -68,6 +69,7 @@ def test_the_first_that_is_not_well_ends_it(local: Local, vms: list[str]) -> Non
     assert pids(vms)[1] == before[1]
 
 
+@pytest.mark.long
 def test_snapshot_fleet(local: Local, vms: list[str]) -> None:
     """Of VMs that run and of one that does not; the oldest go when there are more than are kept."""
     names = {"snapshot_vms": vms[1:]}
@@ -91,6 +93,7 @@ def test_snapshot_fleet(local: Local, vms: list[str]) -> None:
     assert len({one["name"] for one in told.values()}) == 1 and told[vms[1]]["name"].startswith("fleet-20")
 
 
+@pytest.mark.long
 def test_drain(local: Local, vms: list[str]) -> None:
     """Which VMs ran is noted before they are stopped, and only those run again; other labels stay."""
     modules.must("maqet_vm", name=vms[0], labels={"role": "web"})

@@ -8,9 +8,11 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 import typing as t
 from pathlib import Path
 
+import pytest
 from ansible_collections.maqet.qemu.plugins.module_utils.host import qemu
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import wait_readable
@@ -62,18 +64,24 @@ def test_another_runner(local: Local, name: str, tmp_path: Path) -> None:
     assert theirs not in runners(layout())
 
 
-def test_qemus_program(local: Local, name: str, tmp_path: Path) -> None:
+@pytest.fixture
+def public() -> t.Iterator[Path]:
+    """A folder as far as which QEMU's user comes. Not pytest's: another run of it may close that at any time."""
+    with tempfile.TemporaryDirectory(prefix="maqet-public-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_qemus_program(local: Local, name: str, public: Path) -> None:
     """An upgrade of the package gives the name to another file; the old one goes on, with a new runner too."""
     program = qemu.find_binary(ARCH)
-    folder = tmp_path / "bin"
+    folder = public / "bin"
     folder.mkdir()
-    for above in (folder, tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        above.chmod(0o755)  # QEMU's user must come as far as its program
     copy = folder / Path(program).name
     shutil.copy2(program, copy)
     env = {"PATH": f"{folder}:{os.environ['PATH']}"}
     for beside in ("lib", "lib64", "share"):  # where a QEMU that has been moved looks for its modules and firmware
-        (tmp_path / beside).symlink_to(f"/usr/{beside}")
+        (public / beside).symlink_to(f"/usr/{beside}")
     started = local.play({"maqet_vm": {"name": name, "state": "running", **NOTHING}}, env=env)[0]
     assert not started["failed"], started["msg"]
     assert started["vm"]["qemu_binary"] == str(copy)
