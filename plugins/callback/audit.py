@@ -62,7 +62,6 @@ ansible_cfg: |
   path = /var/log/maqet-fleet/audit.jsonl
 """
 
-import getpass
 import platform
 import typing as t
 
@@ -70,6 +69,7 @@ from ansible.plugins.callback import CallbackBase
 from ansible_collections.maqet.qemu.plugins.plugin_utils.audit_chain import Problem
 from ansible_collections.maqet.qemu.plugins.plugin_utils.audit_run import Origin, Run
 from ansible_collections.maqet.qemu.plugins.plugin_utils.audit_take import is_hidden, records_in
+from ansible_collections.maqet.qemu.plugins.plugin_utils.controller import user
 
 _OURS = "maqet.qemu."
 
@@ -151,7 +151,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
         if not records:
             return
         title = str(fields.get("name") or task.get_name())
-        origin = Origin(name, self._play, title, _user(), platform.node())
+        origin = Origin(name, self._play, title, user(), platform.node())
         try:
             for problem in self._run.take(origin, records):
                 self._warn(problem)
@@ -170,10 +170,3 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
             f"audit: {error.filename or path}: {error.strerror or error}. Records of this run are not written here; "
             "make the path writable, or name another one with MAQET_AUDIT_PATH."
         )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name, as in some containers
-        return ""

@@ -41,6 +41,11 @@ def of_host(error: OSError) -> MaqetError:
     return MaqetError(f"The host refused: {where}{what}.", "host_error", errno=error.errno)
 
 
+def as_maqet(error: MaqetError | OSError) -> MaqetError:
+    """The same error as one that a task can report."""
+    return error if isinstance(error, MaqetError) else of_host(error)
+
+
 def invalid_option(option: str, value: t.Any, problem: str, remedy: str) -> MaqetError:
     """An option that cannot be: names the option, the value and the remedy, in that order."""
     return MaqetError(f"{option}: {value!r} {problem}. {remedy}", "invalid_option", option=option, value=value)

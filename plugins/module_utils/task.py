@@ -9,7 +9,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, of_host
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.nearest import suggestion
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import masked
 
@@ -101,11 +101,6 @@ def run(spec: t.Mapping[str, t.Any], body: t.Callable[[Task], t.Mapping[str, t.A
     except (MaqetError, OSError) as error:
         task.fail(as_maqet(error))
     task.exit(result)
-
-
-def as_maqet(error: t.Union[MaqetError, OSError]) -> MaqetError:
-    """The same error as one that a task can report."""
-    return error if isinstance(error, MaqetError) else of_host(error)
 
 
 def typed(spec: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

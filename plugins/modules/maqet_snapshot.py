@@ -214,7 +214,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils import task as door
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.snapshots import wanted
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import layout
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.snapshot_ensure import Order, Snapshots
@@ -262,7 +262,7 @@ def ensure(task: door.Task) -> dict[str, t.Any]:
         try:
             result = _carry_out(work, wish)
         except (MaqetError, OSError) as failure:
-            error = door.as_maqet(failure)
+            error = as_maqet(failure)
             error.details = {"changed": bool(work.done), **error.details, "audit": work.audit}
             raise error from None
         finally:

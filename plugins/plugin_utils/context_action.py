@@ -8,12 +8,12 @@ be shorter, but then ``module_defaults`` of the one would reach the other.
 
 from __future__ import annotations
 
-import getpass
 import platform
 import typing as t
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.maqet.qemu.plugins.module_utils.task import CONTEXT
+from ansible_collections.maqet.qemu.plugins.plugin_utils.controller import user
 
 # Options that hold whatever the user wants to tell QEMU or the audit: passwords too.
 _FREE = ("arguments", "commands", "reason", "text")
@@ -37,7 +37,7 @@ class ContextAction(NormalAction):  # type: ignore[misc]
     def _context(self, task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return {
             "host": platform.node(),
-            "user": _user(),
+            "user": user(),
             "task": self._task.get_name(),
             "play": str(task_vars.get("ansible_play_name", "")),
             "target": str(task_vars.get("inventory_hostname", "")),
@@ -61,10 +61,3 @@ def _unquoted(source: t.Any) -> t.Any:
         # Without a line number the file is not opened.
         return Origin(path=f"{origin.path}:{origin.line_num}" if origin.line_num else origin.path)
     return Origin(description=origin.description)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name, as in some containers
-        return ""

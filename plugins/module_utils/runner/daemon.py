@@ -24,7 +24,7 @@ import signal
 import sys
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, of_host
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import libraries
@@ -65,7 +65,7 @@ def _run(where: Layout, paths: VmPaths, wishes: Wishes, ready_fd: t.Optional[int
         libraries.demand()
         asyncio.run(keeper.live())
     except (MaqetError, OSError) as failure:
-        error = failure if isinstance(failure, MaqetError) else of_host(failure)
+        error = as_maqet(failure)
         log.error("%s", error)
         report.failed(error, keeper.lives)
         return 1

@@ -8,7 +8,7 @@ import contextlib
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, of_host
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import advice
@@ -75,7 +75,7 @@ def _perform(task: Worker, where: Layout, work: Ensure, control: Control) -> Non
     try:
         work.perform()
     except (MaqetError, OSError) as failure:
-        error = failure if isinstance(failure, MaqetError) else of_host(failure)
+        error = as_maqet(failure)
         changed = work.changed or "cont" in error.details.get("stop_steps", ())
         done = {"vm": facts(work.paths, work.actual), "audit": control.audit, "changed": changed}
         error.details = {**done, **error.details}

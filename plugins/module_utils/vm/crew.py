@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, of_host
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.side_by_side import side_by_side
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.bundle import own_digest
@@ -64,7 +64,7 @@ def _one(where: Layout, hand: Hand, wanted: t.Mapping[str, Desired], name: str) 
     try:
         result = carry_out(hand, where, name, f"maqet_vms: state={wish.state}", wish.patience.timeout, lambda _: wish)
     except (MaqetError, OSError) as error:
-        result = outcomes.failed(name, error if isinstance(error, MaqetError) else of_host(error))
+        result = outcomes.failed(name, as_maqet(error))
     return {"name": name, **result, "warnings": hand.warnings}
 
 
