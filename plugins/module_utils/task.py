@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 import typing as t
 
+# First, for it speeds up all imports after it.
+from ansible_collections.maqet.qemu.plugins.module_utils import code_cache  # noqa: F401  # isort: skip
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet

@@ -21,13 +21,14 @@ UTILS = f"{PROJECT}.plugins.module_utils"
 # Which parts of module_utils each of its rooms may import, besides `errors`. A part is a room or a module of one.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
+    "code_cache": {"host.files"},
     "definition": {"definition"},
     "guard": {"guard"},
     "host": {"host"},
     "qmp": {"qmp", "host", "guard"},
     "runner": {"runner", "guard", "qmp", "host", "definition"},
     "vm": {"vm", "definition", "host", "qmp", "guard", "runner.bundle", "runner.launch", "runner.premises"},
-    "task": {"vm", "definition", "host", "qmp", "guard"},
+    "task": {"code_cache", "vm", "definition", "host", "qmp", "guard"},
 }
 # The same for the kinds of plugins outside module_utils.
 PLUGIN_ARROWS: dict[str, set[str]] = {
