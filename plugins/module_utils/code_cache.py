@@ -26,14 +26,15 @@ import stat
 import sys
 import typing as t
 import zipimport
+import zlib
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import CodeType, ModuleType
 
 _OURS = ("ansible_collections.maqet.qemu.", "ansible.module_utils.")
-# The file is a digest of the rest, and the rest is what marshal makes of this: source's hash and code by module name.
+# The file is a checksum of the rest, and the rest is what marshal makes of this: source's hash and code by module name.
 _Kept = t.Dict[str, t.Tuple[bytes, bytes]]
-_DIGEST = 32
+_CHECKSUM = 4
 
 
 def state_folder() -> str:
@@ -69,7 +70,7 @@ class CodeCache:
             content = marshal.dumps({**self._kept, **self._new})
             with contextlib.suppress(OSError):
                 files.make_folder(os.path.dirname(self._path))
-                files.write_atomic(self._path, hashlib.sha256(content).digest() + content, durable=False)
+                files.write_atomic(self._path, _checksum(content) + content, durable=False)
 
 
 def _read(path: str) -> _Kept:
@@ -79,11 +80,15 @@ def _read(path: str) -> _Kept:
             about = os.fstat(fd)
             if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
                 return {}
-            digest, content = file.read(_DIGEST), file.read()
+            checksum, content = file.read(_CHECKSUM), file.read()
     except OSError:
         return {}
     # Written without a wait for the disk, so a power cut may have left it in pieces; marshal must not see those.
-    return t.cast(_Kept, marshal.loads(content)) if hashlib.sha256(content).digest() == digest else {}
+    return t.cast(_Kept, marshal.loads(content)) if _checksum(content) == checksum else {}
+
+
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(_CHECKSUM, "big")
 
 
 class _Loader:

@@ -21,6 +21,7 @@
 ``STATE/vms/NAME/snapshots.json``         what the images cannot say of their snapshots: description, group
 ``STATE/runner/runner-DIGEST.pyz``        the runner, named by its content, never overwritten
 ``STATE/cache/``                          answers that cost time to get: does KVM work?
+``STATE/cache/code/``                     modules as Python compiled them, see ``code_cache.py``
 ``STATE/venv/``                           Python for the runner, made by the ``hypervisor`` role
 ``STATE/audit.key``                       this host's key for marking what audit records do not say
 ``LOG/NAME.audit.jsonl``                  the audit chain: its newest part
