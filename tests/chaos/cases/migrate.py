@@ -8,6 +8,7 @@ again has it where it is wanted, and on its disk no number is missing or there t
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.maqet.qemu.plugins.module_utils.host import migration
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import SYSTEM
 from ansible_collections.maqet.qemu.tests.chaos.case import Broken, Dice, Figures, Skip, check, percentiles, play
 from ansible_collections.maqet.qemu.tests.chaos.world import FORCE, Result, World, short
@@ -61,6 +63,11 @@ class Pair:
 
     def runners(self, host: twins.Twin) -> list[int]:
         return _inside(host, lambda words: "--vm" in words and VM in words)
+
+    def on_its_way(self, host: twins.Twin) -> bool:
+        """Whether the QEMU there only receives. Later it has the guest, which no kill of it would leave."""
+        mark = json.loads(host.path(f"{SYSTEM.state}/vms/{VM}/migration.json").read_bytes())
+        return bool(mark["phase"] == migration.RECEIVING)
 
     def found(self) -> None:
         """Exactly one QEMU is there, and its guest runs; where that is."""
@@ -154,6 +161,8 @@ class Killer:
         found = {"runner": self._pair.runners, "qemu": self._pair.qemus}
         try:
             pids = found[self._what](self._host) if self._what in found else [twins.worker(self._pids[self._what])]
+            if self._what == "qemu" and not self._pair.on_its_way(self._host):
+                return
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
                 self.killed = True
