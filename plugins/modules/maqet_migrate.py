@@ -55,8 +55,8 @@ options:
     default: false
   bandwidth:
     description:
-      - The most that is sent in a second, such as V(100M). It holds for the memory, and for each disk. By default as
-        much as QEMU sends by itself.
+      - The most that is sent in a second, such as V(100M). It holds for the memory, and for each disk. By default
+        V(128M), QEMU's own limit, for the memory, and for the disks none.
     type: str
   downtime_limit:
     description:

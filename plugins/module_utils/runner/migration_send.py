@@ -32,6 +32,10 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import S
 
 log = logging.getLogger("maqet.migration")
 
+# QEMU's own (migration/options.c), in bytes a second and in milliseconds. They are said each time, for QEMU goes by what an
+# earlier migration that was broken off was told.
+BANDWIDTH, DOWNTIME_LIMIT = 128 << 20, 300
+
 Message = t.Mapping[str, t.Any]
 Answer = t.Dict[str, t.Any]
 
@@ -139,12 +143,10 @@ class Sender:
         wanted.append({"capability": "auto-converge", "state": converge})
         await self._own("migrate-set-capabilities", {"capabilities": wanted})
         limits = {
-            "max-bandwidth": self._message.get("bandwidth"),
-            "downtime-limit": self._message.get("downtime_limit"),
+            "max-bandwidth": self._message.get("bandwidth") or BANDWIDTH,
+            "downtime-limit": self._message.get("downtime_limit") or DOWNTIME_LIMIT,
         }
-        given = {key: value for key, value in limits.items() if value is not None}
-        if given:
-            await self._own("migrate-set-parameters", given)
+        await self._own("migrate-set-parameters", limits)
 
     async def _mirror(self, disk: str) -> None:
         connected = await link.connect(self._folder, link.DISKS)

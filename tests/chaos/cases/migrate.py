@@ -8,15 +8,18 @@ again has it where it is wanted, and on its disk no number is missing or there t
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import threading
+import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.maqet.qemu.plugins.module_utils.host import migration
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import SYSTEM
 from ansible_collections.maqet.qemu.tests.chaos.case import Broken, Dice, Figures, Skip, check, percentiles, play
 from ansible_collections.maqet.qemu.tests.chaos.world import FORCE, Result, World, short
@@ -38,8 +41,6 @@ _VICTIMS: t.Final = (
     ("there", "receive"),
     ("here", "runner"),
 )
-# A migration of this guest takes about so long from its first step on, in seconds, on an idle machine.
-_LONG: t.Final = 4.0
 
 
 class Pair:
@@ -62,6 +63,11 @@ class Pair:
 
     def runners(self, host: twins.Twin) -> list[int]:
         return _inside(host, lambda words: "--vm" in words and VM in words)
+
+    def on_its_way(self, host: twins.Twin) -> bool:
+        """Whether the QEMU there only receives. Later it has the guest, which no kill of it would leave."""
+        mark = json.loads(host.path(f"{SYSTEM.state}/vms/{VM}/migration.json").read_bytes())
+        return bool(mark["phase"] == migration.RECEIVING)
 
     def found(self) -> None:
         """Exactly one QEMU is there, and its guest runs; where that is."""
@@ -130,33 +136,38 @@ def _guest(world: World) -> Result:
 
 
 class Killer:
-    """Kills one process of one end at a random moment of a migration."""
+    """Kills one process of one end so many seconds after a migration has begun; ``victim`` is None for none."""
 
-    def __init__(self, pair: Pair, end: str, what: str, after: float) -> None:
+    def __init__(self, pair: Pair, victim: tuple[str, str] | None, after: float) -> None:
+        end, self._what = victim or ("", "")
         self._host = pair.at if end == "here" else pair.there
         self._pair = pair
-        self._what = what
-        self._begun = False
         self._timer = threading.Timer(after, self._kill)
+        self._armed = victim is not None
         self._pids: dict[str, int] = {}
+        self.began = time.monotonic()
         self.killed = False
 
     def hear(self, step: str, pid: int) -> None:
         """A step of the migration begins, as process ``pid``; the clock runs from the first that changes something."""
         self._pids[step] = pid
-        if step == "receive" and not self._begun:
-            self._begun = True
-            self._timer.start()
+        if step == "receive":
+            self.began = time.monotonic()
+            if self._armed:
+                self._armed = False
+                self._timer.start()
 
     def _kill(self) -> None:
         found = {"runner": self._pair.runners, "qemu": self._pair.qemus}
-        pids = found[self._what](self._host) if self._what in found else [self._pids.get(self._what, 0)]
-        for pid in filter(None, pids):
-            try:
+        try:
+            pids = found[self._what](self._host) if self._what in found else [twins.worker(self._pids[self._what])]
+            if self._what == "qemu" and not self._pair.on_its_way(self._host):
+                return
+            for pid in pids:
                 os.kill(pid, signal.SIGKILL)
                 self.killed = True
-            except ProcessLookupError:  # it had ended before
-                continue
+        except (KeyError, IndexError, OSError):  # it has not begun yet, or it has ended
+            return
 
     def end(self) -> None:
         """No more."""
@@ -173,24 +184,23 @@ def run(world: World, rounds: int, rng: random.Random) -> Figures:
     stopped: list[float] = []
     kills = {"here": 0, "there": 0}
     ends: dict[str, int] = {}
-    number = 0
+    number, lasts = 0, 1.0
 
     def one_round(dice: Dice) -> None:
-        nonlocal number
+        nonlocal number, lasts
         number += 1
         source, target = pair.at, pair.there
-        killer = None
-        if number % 2 == 0:
-            end, what = _VICTIMS[number // 2 % len(_VICTIMS)]
-            killer = Killer(pair, end, what, dice.uniform(0.1, _LONG))
-        result = twins.migrate(source, target, VM, hear=killer.hear if killer else None)
-        if killer is not None:
-            killer.end()
-            kills[end] += killer.killed
+        victim = _VICTIMS[number // 2 % len(_VICTIMS)] if number % 2 == 0 else None
+        killer = Killer(pair, victim, dice.uniform(0, lasts))
+        result = twins.migrate(source, target, VM, hear=killer.hear)
+        killer.end()
+        if victim is not None:
+            kills[victim[0]] += killer.killed
             word = str(result.get("error_code")) if result["failed"] else "arrived all the same"
             ends[word] = ends.get(word, 0) + 1
         else:
             check(not result["failed"], "it did not move:", short(result))
+            lasts = time.monotonic() - killer.began
             downtime.append(float(result["downtime"]))
             stopped.append(float(result["stopped"]))
         if result["failed"] or pair.qemus(source):
