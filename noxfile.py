@@ -25,7 +25,7 @@ COLLECTION = DEV / "collections" / "ansible_collections" / "maqet" / "qemu"  # a
 SANITY = DEV / "sanity"
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "sanity", "unit", "integration", "molecule", "chaos"]
+nox.options.sessions = ["lint", "sanity", "unit", "integration", "molecule", "chaos", "bench"]
 
 
 def closing(text: str) -> None:
@@ -52,7 +52,7 @@ def project_files(*patterns: str) -> list[str]:
 def lint(session: nox.Session) -> None:
     """Everything that reads the source and does not run it. Goes through all tools, then fails if one has."""
     # The plugins as on the oldest Python that they may meet on a host; the tests as on the one they run with.
-    rooms = ("chaos", "guest/maqet_guest", "hosts", "integration", "unit")
+    rooms = ("bench", "chaos", "guest/maqet_guest", "hosts", "integration", "unit")
     tests = [name for name in rooms if project_files(f"tests/{name}/*.py")]
     tools: dict[str, list[str]] = {
         "ruff check": ["ruff", "check", "."],
@@ -372,6 +372,16 @@ def chaos(session: nox.Session) -> None:
     """What must hold, whatever breaks: tests/chaos, in a world of its own. It prints its own closing line."""
     session.run(
         *(sys.executable, "-m", "ansible_collections.maqet.qemu.tests.chaos", *session.posargs),
+        env={"PYTHONPATH": str(DEV / "collections")},
+        external=True,
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """How fast it is, next to bare QEMU and to others: tests/bench, in such a world. Prints its own closing line."""
+    session.run(
+        *(sys.executable, "-m", "ansible_collections.maqet.qemu.tests.bench", *session.posargs),
         env={"PYTHONPATH": str(DEV / "collections")},
         external=True,
     )

@@ -47,12 +47,12 @@ def obstacle() -> str | None:
     return None if tried.returncode == 0 else f"no namespaces of its own: {tried.stderr.strip()}. Try it as root"
 
 
-def outside(arguments: t.Sequence[str]) -> int:
-    """Run the suite in a private world and remove that world; the suite's exit status."""
+def outside(arguments: t.Sequence[str], package: str = PACKAGE) -> int:
+    """Run the suite (or what else ``package`` is) in a private world and remove that world; its exit status."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     libc = ctypes.CDLL(None)
     with _folder() as folder, _mount_points():
-        argv = [*unshare(), sys.executable, "-m", PACKAGE, *arguments]
+        argv = [*unshare(), sys.executable, "-m", package, *arguments]
         with subprocess.Popen(
             argv,
             env={**os.environ, INSIDE: str(folder)},

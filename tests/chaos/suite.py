@@ -113,8 +113,8 @@ def _header(wanted: Wanted) -> Object:
     form = "short" if wanted.short else "full" if wanted.rounds is None else f"--rounds {wanted.rounds}"
     return {
         "suite": "maqet.qemu chaos",
-        "commit": _git("rev-parse", "HEAD"),
-        "modified": bool(_git("status", "--porcelain")),
+        "commit": git("rev-parse", "HEAD"),
+        "modified": bool(git("status", "--porcelain")),
         "seed": wanted.seed,
         "form": form,
         "time": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
@@ -123,7 +123,8 @@ def _header(wanted: Wanted) -> Object:
     }
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str) -> str | None:
+    """What git says of this checkout; None if it is none."""
     argv = ["git", "-c", f"safe.directory={REPOSITORY}", "-C", str(REPOSITORY), *arguments]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
