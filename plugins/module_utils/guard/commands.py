@@ -41,6 +41,9 @@ CLASSES: t.Final = (
     "host-exec",
 )
 
+#: Commands of these classes change nothing.
+LOOKING: t.Final = ("read", "introspect")
+
 _NAMES: t.Final[dict[str, str]] = {
     "read": """
         query-acpi-ospm-status query-audiodevs query-balloon query-block query-block-exports query-block-jobs

@@ -6,7 +6,8 @@
     ... send ticket.command with ticket.arguments, and ticket.passed before it ...
     records = gate.close(ticket, Outcome("success"))
 
-``ask`` and ``close`` wait for the disk (milliseconds); they may be called from any thread.
+``ask`` and ``close`` wait for the disk (milliseconds); they may be called from any thread. ``ask_all`` and
+``close_all`` do the same for several commands, and wait once.
 """
 
 from __future__ import annotations
@@ -52,6 +53,12 @@ class Outcome:
     res: str  # "success" or "failed"
     error_class: str | None = None  # QEMU's, such as GenericError
     error: str | None = None
+    #: time.monotonic_ns when it was sent and when the outcome was known; None: since leave was given, until now.
+    times: tuple[int, int] | None = None
+
+
+#: Of commands that had leave to be sent when one before them failed.
+NOT_SENT: t.Final = Outcome("failed", "not_sent", "it was not sent: a command of the same list failed before it")
 
 
 @dataclass(frozen=True)
@@ -142,27 +149,43 @@ class Gate:
         denial is recorded and MaqetError ``policy_denied`` is raised. Raises ``audit_failed`` when an
         intent cannot be recorded, ``file_refused`` when a file cannot be opened: then nothing may be sent.
         """
-        # A copy: what is judged and recorded is what the ticket lets through, whatever the caller does later.
-        request = Request(request.command, _copied(request.arguments), request.allow_dangerous, request.channel)
+        return self.ask_all([request], asker)[0]
+
+    def ask_all(self, asked: t.Iterable[Request], asker: Asker) -> list[Ticket]:
+        """The same for several requests, all or none of which get a ticket. Each ticket must be closed, sent or not."""
+        # Copies: what is judged and recorded is what the ticket lets through, whatever the caller does later.
+        requests = [replace(request, arguments=_copied(request.arguments)) for request in asked]
         rights = self.rights(asker)
-        verdict = self._judge(request, rights, asker)
-        if not verdict.allowed:
-            kept, trouble = self._record_denials([(request, verdict)], asker, rights)
-            raise _denied(request, verdict, kept, "", trouble)
-        since = time.monotonic_ns()
-        files = [{"arg": one.where, "path": one.path, "as": one.how} for one in verdict.openings]
+        verdicts = [self._judge(request, rights, asker) for request in requests]
+        both = list(zip(requests, verdicts))
+        denied = [(request, verdict) for request, verdict in both if not verdict.allowed]
+        if denied:
+            kept, trouble = self._record_denials(denied, asker, rights)
+            raise _denied(*denied[0], kept, "", trouble)
+        since, context = time.monotonic_ns(), self._context(asker, rights)
         try:
-            intent = self.log.append(records.intent(request, verdict, self._context(asker, rights), files=files))
+            intents = self.log.append_all(
+                [records.intent(request, verdict, context, _files(verdict)) for request, verdict in both]
+            )
         except MaqetError as error:
-            raise _unrecorded(error, request.command, sent=False) from error
-        hidden = frozenset(secrets(request.command, request.arguments))
-        ticket = Ticket(request.command, request.arguments, verdict, intent, hidden, since)
+            raise _unrecorded(error, requests[0].command, sent=False) from error
+        tickets = [
+            Ticket(request.command, request.arguments, verdict, intent, _hidden(request), since)
+            for (request, verdict), intent in zip(both, intents)
+        ]
+        for ticket in tickets:
+            self._open(ticket, tickets)
+        return tickets
+
+    def _open(self, ticket: Ticket, tickets: list[Ticket]) -> None:
+        """Open its files; if that fails, all ``tickets`` are closed again."""
         try:
-            ticket.opened.take(opener.perform(verdict.openings, self.scope.uid, self.scope.gid))
+            ticket.opened.take(opener.perform(ticket.verdict.openings, self.scope.uid, self.scope.gid))
         except MaqetError as error:
-            error.details["audit"] = self.close(ticket, Outcome("failed", error.error_code, str(error)))
+            refused = Outcome("failed", error.error_code, str(error))
+            outcomes = [(other, refused if other is ticket else NOT_SENT) for other in tickets]
+            error.details["audit"] = self.close_all(outcomes)
             raise
-        return ticket
 
     def own(self, request: Request, asker: Asker, why: str) -> Ticket:
         """Leave for a command that is our own code's, not a caller's wish: it is recorded, and not judged."""
@@ -180,17 +203,27 @@ class Gate:
 
         Raises MaqetError ``audit_failed`` (``sent: true``) when the result cannot be recorded.
         """
-        ticket.opened.close()
-        if outcome.res != "success":
-            ticket.opened.discard()
-        duration = (time.monotonic_ns() - ticket.since) / 1e6
-        after = records.result(
-            ticket.intent, outcome.res, outcome.error_class, outcome.error, duration, hidden=ticket.secrets
-        )
+        return self.close_all([(ticket, outcome)])
+
+    def close_all(self, ended: t.Sequence[tuple[Ticket, Outcome]]) -> list[dict[str, t.Any]]:
+        """The same for several commands; each one's intent is followed by its result."""
+        after = []
+        for ticket, outcome in ended:
+            ticket.opened.close()
+            if outcome.res != "success":
+                ticket.opened.discard()
+            begun, known = outcome.times or (ticket.since, time.monotonic_ns())
+            after.append(
+                records.result(
+                    *(ticket.intent, outcome.res, outcome.error_class, outcome.error, (known - begun) / 1e6),
+                    hidden=ticket.secrets,
+                )
+            )
         try:
-            return [ticket.intent, self.log.append(after)]
+            results = self.log.append_all(after)
         except MaqetError as error:
-            raise _unrecorded(error, ticket.command, sent=True) from error
+            raise _unrecorded(error, ended[0][0].command, sent=True) from error
+        return [record for (ticket, _outcome), result in zip(ended, results) for record in (ticket.intent, result)]
 
     def _judge(self, request: Request, rights: Rights, asker: Asker) -> Verdict:
         if request.channel == "guest":
@@ -220,12 +253,21 @@ class Gate:
         """Record denials; returns the records, and why not all of them could be written."""
         kept: list[dict[str, t.Any]] = []
         try:
+            context = self._context(asker, rights)
             for request, verdict in denied:
-                kept.append(self.log.append(records.denial(request, verdict, self._context(asker, rights))))
+                kept.append(self.log.append(records.denial(request, verdict, context)))
         except MaqetError as error:
             # A denial stands whether or not it could be written down.
             return kept, str(error)
         return kept, None
+
+
+def _files(verdict: Verdict) -> list[dict[str, t.Any]]:
+    return [{"arg": one.where, "path": one.path, "as": one.how} for one in verdict.openings]
+
+
+def _hidden(request: Request) -> frozenset[str]:
+    return frozenset(secrets(request.command, request.arguments))
 
 
 def _copied(arguments: t.Any) -> t.Any:

@@ -75,10 +75,15 @@ class AuditLog:
         a line of its own and carries ``torn: true``. Raises MaqetError ``audit_failed`` when the
         record is not, or not surely, on disk.
         """
+        return self.append_all([record], durable)[0]
+
+    def append_all(self, records: t.Sequence[dict[str, t.Any]], durable: bool = True) -> list[dict[str, t.Any]]:
+        """The same for several records, which wait for the disk together: all of them are there, or an error is."""
         with self.held() as held:
-            whole = held.append(record, durable)
-        journal.send(whole)
-        return whole
+            wholes = held.append_all(records, durable)
+        for whole in wholes:
+            journal.send(whole)
+        return wholes
 
     @contextlib.contextmanager
     def held(self) -> t.Iterator[Held]:
@@ -92,29 +97,24 @@ class AuditLog:
         except OSError as error:
             raise self._failed(_why(error)) from error
 
-    def _append(self, fd: int, record: dict[str, t.Any], durable: bool) -> dict[str, t.Any]:
+    def _append(self, fd: int, records: t.Sequence[dict[str, t.Any]], durable: bool) -> list[dict[str, t.Any]]:
         tail = self._tail_of(fd)
-        whole = {key: value for key, value in record.items() if key not in OWN}
-        whole.update(seq=tail.seq + 1, prev=tail.hash)
-        if tail.torn:
-            whole["torn"] = True
-        if tail.begins is not None:
-            whole["segment"] = tail.begins
         try:
-            line = (b"\n" if tail.torn else b"") + _hashed(whole) + b"\n"
+            wholes, data = _chained(tail, records)
         except ValueError as error:
             raise self._failed(f"the record cannot be written as JSON: {error}") from error
         self._tail = None  # until this write is known to be whole
         before = os.fstat(fd).st_size
-        if os.write(fd, line) != len(line):
+        if os.write(fd, data) != len(data):
             # Take the half line back if the file allows it (chattr +a does not); else it stays as a torn line.
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, before)
             raise self._failed("the record could be written only in part: the file system is full")
         if durable:
             os.fdatasync(fd)
-        self._tail = _Tail(_state(fd), whole["seq"], whole["hash"], closed=whole.get("phase") == "rotate")
-        return whole
+        last = wholes[-1]
+        self._tail = _Tail(_state(fd), last["seq"], last["hash"], closed=last.get("phase") == "rotate")
+        return wholes
 
     def _rotate(self, fd: int) -> bool:
         """Close the file if it is large enough, and give it its number; False when it stays the newest.
@@ -129,7 +129,7 @@ class AuditLog:
         name, following = segments.path_of(self.path, number), segments.path_of(self.path, number + 1)
         if not self._tail_of(fd).closed:
             last = {"segment_name": os.path.basename(name), "next": os.path.basename(following), "writer": writer()}
-            self._append(fd, {"v": 1, **stamp(), "phase": "rotate", **last}, True)
+            self._append(fd, [{"v": 1, **stamp(), "phase": "rotate", **last}], True)
         try:
             os.rename(self.path, name)
             segments.sync_folder(self.path)
@@ -245,7 +245,11 @@ class Held:
 
     def append(self, record: dict[str, t.Any], durable: bool = True) -> dict[str, t.Any]:
         """As :meth:`AuditLog.append`, but the journal is not told: it must not be waited for under a lock."""
-        return self._log._append(self._fd, record, durable)
+        return self.append_all([record], durable)[0]
+
+    def append_all(self, records: t.Sequence[dict[str, t.Any]], durable: bool = True) -> list[dict[str, t.Any]]:
+        """As :meth:`AuditLog.append_all`."""
+        return self._log._append(self._fd, records, durable) if records else []
 
     def backwards(self) -> t.Iterator[bytes]:
         """The lines of the log, newest first, also those of its older parts."""
@@ -256,6 +260,25 @@ class Held:
                 yield from segments.backwards(fd, os.fstat(fd).st_size)
             finally:
                 os.close(fd)
+
+
+def _chained(tail: _Tail, records: t.Iterable[dict[str, t.Any]]) -> tuple[list[dict[str, t.Any]], bytes]:
+    """The records as they continue the chain, and their lines."""
+    wholes: list[dict[str, t.Any]] = []
+    lines = [b"\n"] if tail.torn else []
+    seq, prev = tail.seq, tail.hash
+    for record in records:
+        whole = {key: value for key, value in record.items() if key not in OWN}
+        seq += 1
+        whole.update(seq=seq, prev=prev)
+        if tail.torn and not wholes:
+            whole["torn"] = True
+        if tail.begins is not None and not wholes:
+            whole["segment"] = tail.begins
+        lines.append(_hashed(whole) + b"\n")
+        prev = whole["hash"]
+        wholes.append(whole)
+    return wholes, b"".join(lines)
 
 
 def _hashed(record: dict[str, t.Any]) -> bytes:

@@ -32,7 +32,7 @@ def adopt(log: AuditLog, limit: int = NEAR) -> list[dict[str, t.Any]]:
     """
     with log.held() as held:
         orphans, _open = _sort(held, limit)
-        made = [held.append(records.orphan(intent)) for intent in orphans]
+        made = held.append_all([records.orphan(intent) for intent in orphans])
     for record in made:
         journal.send(record)
     return made
@@ -47,8 +47,8 @@ def start(log: AuditLog, identity: records.VmIdentity, words: t.Sequence[str] = 
     """
     with log.held() as held:
         orphans, alive = _sort(held, FAR)
-        made = [held.append(records.orphan(intent)) for intent in orphans]
-        made.append(held.append(records.started(identity, sorted(intent["op_id"] for intent in alive), words)))
+        mark = records.started(identity, sorted(intent["op_id"] for intent in alive), words)
+        made = held.append_all([*(records.orphan(intent) for intent in orphans), mark])
     for record in made:
         journal.send(record)
     return made

@@ -9,12 +9,13 @@ import os
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard import commands
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.paths import Place
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import tighten
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Grants
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request, Verdict
 
 # A client that says nothing of time gets this many seconds for all its commands.
 DEFAULT_TIMEOUT = 30.0
@@ -22,6 +23,11 @@ DEFAULT_TIMEOUT = 30.0
 MAX_TIMEOUT = 1e9
 # Commands in one request.
 MAX_COMMANDS = 1000
+
+# Commands that have leave to be sent before the first of them is, and the characters of one's arguments: a task that
+# only looks waits for the disk once for all of these. Their records together are less than a new runner looks through
+# for intents without an outcome (orphans.NEAR).
+_TOGETHER, _SMALL = 32, 1000
 
 Answer = t.Dict[str, t.Any]
 
@@ -52,6 +58,27 @@ def requests(message: t.Mapping[str, t.Any], channel: str = "qmp") -> list[Reque
         raise MaqetError(f"A command has 'execute' and 'arguments', and no {odd[0][:40]!r}.", "invalid_request")
     consent = message.get("allow_dangerous") is True
     return [Request(command.get("execute"), command.get("arguments") or {}, consent, channel) for command in commands]
+
+
+def groups(asked: t.Sequence[Request], verdicts: t.Sequence[Verdict]) -> list[list[Request]]:
+    """The commands in their order, those together that may ask for leave together: what only looks, and opens nothing.
+
+    Any other has its intent on disk only when all before it are done: what is in the log was really about to happen.
+    """
+    together: list[list[Request]] = []
+    looking = False
+    for request, verdict in zip(asked, verdicts):
+        before, looking = looking, _only_looks(request, verdict)
+        if looking and before and len(together[-1]) < _TOGETHER:
+            together[-1].append(request)
+        else:
+            together.append([request])
+    return together
+
+
+def _only_looks(request: Request, verdict: Verdict) -> bool:
+    quiet = verdict.command_class in commands.LOOKING and not verdict.also and not verdict.openings
+    return quiet and len(str(request.arguments)) <= _SMALL
 
 
 def asker_of(message: t.Mapping[str, t.Any], caller: Caller) -> Asker:

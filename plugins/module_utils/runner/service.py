@@ -7,15 +7,23 @@ from __future__ import annotations
 import asyncio
 import time
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.caller import Caller
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import Asker, Gate, Outcome
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.gate import NOT_SENT, Asker, Gate, Outcome, Ticket
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 from ansible_collections.maqet.qemu.plugins.module_utils.runner import frozen
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.agent import Agent
-from ansible_collections.maqet.qemu.plugins.module_utils.runner.batch import Answer, Batch, asker_of, requests, seconds
+from ansible_collections.maqet.qemu.plugins.module_utils.runner.batch import (
+    Answer,
+    Batch,
+    asker_of,
+    groups,
+    requests,
+    seconds,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.guest import GuestDesk
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.migration import Migration
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import Session
@@ -63,9 +71,9 @@ class Service:
         if check or explain:
             return {**vars(batch), "events": []}
         since = self._session.last_event
-        for request in asked:
+        for group in groups(asked, verdicts):
             try:
-                await self._one(request, asker, end, batch)
+                await self._together(group, asker, end, batch)
             except MaqetError as error:
                 raise batch.fail(error, self._session.events(since)) from None
         return {**vars(batch), "events": self._session.events(since)}
@@ -80,20 +88,30 @@ class Service:
         """The same while the guest's file systems are frozen."""
         return await frozen.serve(self.guest, self.qmp, message, caller)
 
-    async def _one(self, request: Request, asker: Asker, end: float, batch: Batch) -> None:
-        ticket = await asyncio.to_thread(self._gate.ask, request, asker)
-        outcome = Outcome("success")
+    async def _together(self, requests: list[Request], asker: Asker, end: float, batch: Batch) -> None:
+        """Commands that get leave together, sent one after another."""
+        tickets = await asyncio.to_thread(self._gate.ask_all, requests, asker)
+        outcomes: list[Outcome] = []
+        try:
+            for ticket in tickets:
+                batch.responses.append(await self._send(ticket, end, outcomes))
+        finally:
+            outcomes += [NOT_SENT] * (len(tickets) - len(outcomes))
+            batch.audit += await asyncio.to_thread(self._gate.close_all, list(zip(tickets, outcomes)))
+
+    async def _send(self, ticket: Ticket, end: float, outcomes: list[Outcome]) -> t.Any:
+        """One command: its answer, or the error. What came of it is added to ``outcomes``."""
+        begun, outcome = time.monotonic_ns(), Outcome("success")
         try:
             left = end - time.monotonic()
             if left <= 0:  # its client has been told that it took too long, so it must not happen now
-                raise MaqetError(f"There was no time left for {request.command}; it was not sent.", "qmp_timeout")
-            response = await self._session.execute(ticket.command, ticket.arguments, left, ticket.passed)
-            batch.responses.append(response)
+                raise MaqetError(f"There was no time left for {ticket.command}; it was not sent.", "qmp_timeout")
+            return await self._session.execute(ticket.command, ticket.arguments, left, ticket.passed)
         except QmpError as error:
             outcome = Outcome("failed", error.error_class, error.desc)
-            raise error.of(request.command) from None
+            raise error.of(ticket.command) from None
         except MaqetError as error:
             outcome = Outcome("failed", error.error_code, str(error))
             raise
         finally:
-            batch.audit += await asyncio.to_thread(self._gate.close, ticket, outcome)
+            outcomes.append(replace(outcome, times=(begun, time.monotonic_ns())))

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
-from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import class_of
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.commands import LOOKING, class_of
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.names import check_name
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.redact import (
     redact,
@@ -33,9 +33,6 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import (
 )
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.reach import send
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system, refuse_direct
-
-# Commands of these classes change nothing, so neither does a task that sends no others.
-_HARMLESS = ("read", "introspect")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +160,7 @@ def warnings(result: Answer, plan: Plan) -> list[str]:
 
 
 def _changes(plan: Plan, index: int) -> bool:
-    return class_of(plan.asked.commands[index]["execute"]) not in _HARMLESS
+    return class_of(plan.asked.commands[index]["execute"]) not in LOOKING
 
 
 def _one(answer: Answer) -> Answer:
