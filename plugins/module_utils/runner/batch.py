@@ -27,7 +27,7 @@ MAX_COMMANDS = 1000
 # Commands that have leave to be sent before the first of them is, and the characters of one's arguments: a task that
 # only looks waits for the disk once for all of these. Their records together are less than a new runner looks through
 # for intents without an outcome (orphans.NEAR).
-_TOGETHER, _SMALL = 32, 1000
+_TOGETHER, _SMALL = 64, 250
 
 Answer = t.Dict[str, t.Any]
 
