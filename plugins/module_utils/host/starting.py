@@ -21,6 +21,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetErro
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
+from ansible_collections.maqet.qemu.plugins.module_utils.host.nursery import Nursery, pid_of
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import START, Layout, VmPaths, layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import Process, of_pid, wait_readable
 from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import manager_of
@@ -44,9 +45,8 @@ class Start:
 
     @property
     def python(self) -> str:
-        """The Python of the role's virtual environment, else the one that runs this module."""
-        own = self.where.python
-        return own if os.access(own, os.X_OK) else sys.executable
+        """The interpreter of the runner."""
+        return python_of(self.where)
 
     @property
     def options(self) -> dict[str, str]:
@@ -59,6 +59,30 @@ class Start:
             "scope": where.scope,
             "config": where.config,
         }
+
+
+# The nursery of this task, by its archive.
+_nurseries: dict[str, Nursery] = {}
+
+
+@contextlib.contextmanager
+def several(where: Layout, archive: str) -> t.Iterator[None]:
+    """While VMs are started with ``archive``: their runners come from one process, unless systemd keeps them."""
+    if manager_of(where) is not None:
+        yield
+        return
+    _nurseries[archive] = nursery = Nursery(python_of(where), archive)
+    try:
+        yield
+    finally:
+        del _nurseries[archive]
+        nursery.close()
+
+
+def python_of(where: Layout) -> str:
+    """The Python of the role's virtual environment, else the one that runs this module."""
+    own = where.python
+    return own if os.access(own, os.X_OK) else sys.executable
 
 
 @contextlib.contextmanager
@@ -114,48 +138,59 @@ def _as_unit(act: t.Callable[[VmPaths, float], None], start: Start) -> dict[str,
 
 def _as_session(start: Start) -> dict[str, t.Any]:
     """A new session with / as folder. Only the readiness pipe is passed on, so that nothing holds the task."""
-    argv = [start.python, start.archive, "--vm", start.paths.name]
-    argv += [word for key, value in start.options.items() for word in (f"--{key}", value)]
     reader, writer = os.pipe()
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         log = os.open(start.paths.runner_log, flags, 0o600)
         try:
-            child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
-                [*argv, "--ready-fd", str(writer)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=plain_environment(),
-                start_new_session=True,
-                pass_fds=(writer,),
-            )
+            pid = None if _ordered(start, writer, log) else _spawned(start, writer, log)
         finally:
             os.close(log)
             os.close(writer)
+        pid = pid_of(reader) if pid is None else pid
+        # One that is gone already cannot be told from another that has its number now, so nothing is done to it.
+        runner = of_pid(pid) or Process(pid, -1)
         if not wait_readable([reader], start.seconds):
-            _end(child)
+            _end(runner)
             raise _failure(start, f"it was not ready within {start.seconds:g} s")
         try:
             return _outcome(start)
         except MaqetError:  # it has said why, and is on its way out: nothing of it is to be left behind us
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_END_SECONDS)
+            runner.wait_gone(_END_SECONDS)
             raise
-        finally:
-            child.returncode = 0  # it outlives us, of which Popen would complain
     finally:
         os.close(reader)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _ordered(start: Start, writer: int, log: int) -> bool:
+    """Whether the task has a nursery, which forks the runner then."""
+    nursery = _nurseries.get(start.archive)
+    return nursery is not None and nursery.order({"vm": start.paths.name, **start.options}, writer, log)
+
+
+def _spawned(start: Start, writer: int, log: int) -> int:
+    argv = [start.python, start.archive, "--vm", start.paths.name]
+    argv += [word for key, value in start.options.items() for word in (f"--{key}", value)]
+    child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
+        [*argv, "--ready-fd", str(writer)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        cwd="/",
+        env=plain_environment(),
+        start_new_session=True,
+        pass_fds=(writer,),
+    )
+    child.returncode = 0  # it outlives us, of which Popen would complain
+    return child.pid
+
+
+def _end(runner: Process) -> None:
     """End a runner that is not ready; it takes a QEMU that has not run yet with it."""
-    process = of_pid(child.pid)
-    child.terminate()
-    if process is not None and not process.wait_gone(_END_SECONDS):
-        child.kill()
-    child.wait()
+    runner.kill(signal.SIGTERM)
+    if not runner.wait_gone(_END_SECONDS):
+        runner.kill()
+        runner.wait_gone(_END_SECONDS)
 
 
 def _outcome(start: Start) -> dict[str, t.Any]:

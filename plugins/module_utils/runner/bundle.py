@@ -51,9 +51,9 @@ SOURCES = (
     "runner.daemon", "runner.desk", "runner.door", "runner.emulator", "runner.errand", "runner.frozen",
     "runner.guest", "runner.hardware", "runner.helpers", "runner.keeper", "runner.libraries", "runner.migration",
     "runner.migration_link", "runner.migration_own", "runner.migration_receive", "runner.migration_send",
-    "runner.networks", "runner.nvram", "runner.opened", "runner.premises", "runner.remains", "runner.reply",
-    "runner.report", "runner.restarts", "runner.server", "runner.service", "runner.session", "runner.spawn",
-    "runner.tpm",
+    "runner.networks", "runner.nursery", "runner.nvram", "runner.opened", "runner.premises", "runner.remains",
+    "runner.reply", "runner.report", "runner.restarts", "runner.server", "runner.service", "runner.session",
+    "runner.spawn", "runner.tpm",
 )  # fmt: skip
 _MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.

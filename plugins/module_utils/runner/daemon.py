@@ -27,7 +27,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
-from ansible_collections.maqet.qemu.plugins.module_utils.runner import libraries
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import libraries, nursery
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.keeper import Keeper, Wishes
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report
 
@@ -38,10 +38,15 @@ _DESCRIPTORS = 16384
 
 
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
+    """A runner, or a nursery of them. Returns its exit status."""
+    options = vars(_parse(argv))
+    return live(options) if options["nursery"] is None else nursery.serve(options["nursery"], live)
+
+
+def live(options: t.Mapping[str, t.Any]) -> int:
     """Run one VM to its end. Exit status 0: it ended, or we were asked to leave; 1: no, and the report says why."""
-    options = _parse(argv)
-    where = Layout(options.state, options.run, options.log, options.scope, options.config)
-    paths = where.vm(options.vm)
+    where = Layout(*(options[name] for name in ("state", "run", "log", "scope", "config")))
+    paths = where.vm(options["vm"])
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     os.umask(0o077)
     _keep_memory_to_ourselves()
@@ -52,7 +57,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     signal.signal(signal.SIGPWR, wishes.leave_early)
     try:
         _become_the_only_runner(where, paths)
-        return _run(where, paths, wishes, options.ready_fd)
+        return _run(where, paths, wishes, options["ready_fd"])
     except (MaqetError, OSError) as error:
         log.error("%s", error)  # there is a runner, and the status is its own; or there can be no status
         return 1
@@ -114,8 +119,10 @@ def _have_descriptors() -> None:
 def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="maqet-runner", description="Runs one QEMU and owns its monitor.")
     for name in ("vm", "state", "run", "log", "scope", "config"):
-        parser.add_argument(f"--{name}", required=True)
+        parser.add_argument(f"--{name}")
     parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--nursery", type=int, help="the socket from which to take orders to fork runners")
+    parser.add_argument("--room", help="nothing: room for the command lines of a nursery's children")
     return parser.parse_args(argv)
 
 

@@ -34,6 +34,18 @@ def upgrade(where: Layout, name: str, runner: t.Optional[Process], seconds: floa
     return _with_ours(where, name, ADOPT, seconds, lambda start: starting.replace(start, runner))
 
 
+@contextlib.contextmanager
+def several(where: Layout, names: t.Sized) -> t.Iterator[None]:
+    """While VMs ``names`` are started: what their runners have in common is done once."""
+    if len(names) < 2:
+        yield
+        return
+    with _archives(where, fcntl.LOCK_SH):
+        archive, _digest = bundle.install(where.runners)
+    with starting.several(where, archive):
+        yield
+
+
 def is_current(digest: t.Any) -> bool:
     """Whether a runner of this digest is the one that this module carries."""
     return bool(digest == bundle.own_digest())

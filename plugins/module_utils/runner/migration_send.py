@@ -32,8 +32,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.session import S
 
 log = logging.getLogger("maqet.migration")
 
-# QEMU's own (migration/options.c), in bytes a second and in milliseconds. They are said each time, for QEMU goes by what
-# an earlier migration that was broken off was told.
+# QEMU's own (migration/options.c), in bytes a second and in milliseconds. They are said each time, for QEMU goes by
+# what an earlier migration that was broken off was told.
 BANDWIDTH, DOWNTIME_LIMIT = 128 << 20, 300
 
 Message = t.Mapping[str, t.Any]

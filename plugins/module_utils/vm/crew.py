@@ -9,8 +9,10 @@ import functools
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet
+from ansible_collections.maqet.qemu.plugins.module_utils.host import locks
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout
 from ansible_collections.maqet.qemu.plugins.module_utils.host.side_by_side import side_by_side
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import launch
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.bundle import own_digest
 from ansible_collections.maqet.qemu.plugins.module_utils.vm import many, outcomes
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.carry_out import carry_out
@@ -47,10 +49,20 @@ class Crew:
         found: dict[str, Outcome] = {}
         own_digest()  # here, once, rather than in each VM's process
         act = functools.partial(_one, self.where, self.hand, wanted)
-        for wave in many.waves({name: wish for name, wish in wanted.items() if name in now}):
-            if not self.limit.exceeded(self.failed):
-                found.update(side_by_side(wave, act, _lost, self.at_once, self._told))
+        due = {name: wish for name, wish in wanted.items() if name in now}
+        with launch.several(self.where, [] if self.hand.check else self._to_start(due)):
+            for wave in many.waves(due):
+                if not self.limit.exceeded(self.failed):
+                    found.update(side_by_side(wave, act, _lost, self.at_once, self._told))
         return [found.get(name) or outcomes.not_begun(name, self.limit.most) for name in wanted if name in now]
+
+    def _to_start(self, due: t.Mapping[str, Desired]) -> list[str]:
+        """Those that will need a runner, as far as a look at QEMU's locks tells."""
+        return [
+            name
+            for name, wish in due.items()
+            if many.will_start(wish.state, locks.is_held(self.where.vm(name).qemu_log))
+        ]
 
     def _told(self, name: str, outcome: Outcome) -> bool:
         outcome["name"] = name

@@ -96,6 +96,11 @@ def waves(wanted: t.Mapping[str, Desired]) -> list[list[str]]:
     return [wave for wave in (ending, others) if wave]
 
 
+def will_start(state: t.Optional[str], runs: bool) -> bool:
+    """Whether a VM that ``runs``, or not, is to be started for its wanted ``state``."""
+    return state == "restarted" or (state in ("running", "paused") and not runs)
+
+
 def to_show(entries: t.Sequence[t.Any]) -> list[t.Any]:
     """The list as it may be repeated."""
     return [{**entry, **concealed(entry)} if isinstance(entry, t.Mapping) else entry for entry in entries]
