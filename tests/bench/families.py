@@ -10,13 +10,13 @@ import types
 import typing as t
 from pathlib import Path
 
-from ansible_collections.maqet.qemu.tests.bench import imports, qmp, report
+from ansible_collections.maqet.qemu.tests.bench import events, fleet, guard, idle, imports, qmp, report, scale, start
 from ansible_collections.maqet.qemu.tests.bench.figures import Figure
 from ansible_collections.maqet.qemu.tests.bench.playbooks import Playbooks
 from ansible_collections.maqet.qemu.tests.bench.room import Room
 
 Object = t.Dict[str, t.Any]
-FAMILIES: t.Final[tuple[types.ModuleType, ...]] = (imports, qmp)
+FAMILIES: t.Final[tuple[types.ModuleType, ...]] = (imports, qmp, start, fleet, events, idle, guard, scale)
 PEERS: t.Final[tuple[types.ModuleType, ...]] = ()
 
 

@@ -8,8 +8,10 @@ count. What is compared stands in one playbook, in turns. The configuration is A
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import typing as t
@@ -28,10 +30,16 @@ class Timed(t.NamedTuple):
     begun: float
     ended: float
     result: Object
+    items: t.Sequence[float] = ()
 
     @property
     def seconds(self) -> float:
         return self.ended - self.begun
+
+    @property
+    def each(self) -> list[float]:
+        """What each item of a loop took, but the first, which has the task's own beginning in it."""
+        return [after - before for before, after in itertools.pairwise(self.items)]
 
 
 class PlayError(RuntimeError):
@@ -52,6 +60,11 @@ def ping(name: str = "ping", **keywords: t.Any) -> Object:
 def seconds_of(found: t.Iterable[Timed], name: str) -> list[float]:
     """What the tasks of that name took, in their order."""
     return [one.seconds for one in found if one.name == name]
+
+
+def items_of(found: t.Iterable[Timed], name: str) -> list[float]:
+    """What one item took in each of the loops of that name: the median of the loop's."""
+    return [statistics.median(one.each) for one in found if one.name == name]
 
 
 class Playbooks:

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.maqet.qemu.tests.bench import figures
 from ansible_collections.maqet.qemu.tests.bench.figures import Figure
-from ansible_collections.maqet.qemu.tests.bench.playbooks import WARM, Object, ping, seconds_of, task
+from ansible_collections.maqet.qemu.tests.bench.playbooks import WARM, Object, items_of, ping, seconds_of, task
 from ansible_collections.maqet.qemu.tests.bench.raw import Raw
 from ansible_collections.maqet.qemu.tests.bench.room import Room
 
@@ -36,14 +36,16 @@ def many(vm: str, count: int) -> Object:
 
 
 def _tasks(room: Room, vm: str) -> Figure:
-    """A loop of 50 pings, a loop of 50 queries, and again, in one playbook: each loop against the one before it."""
+    """A loop of 50 pings, a loop of 50 queries, and again, in one playbook: each loop against the one before it.
+
+    Of each loop the median of its items counts.
+    """
     loop = list(range(room.count(50, 3)))
     turn = [ping(loop=loop), task("query", "maqet_qmp", query(vm), loop=loop)]
     warm = [ping(WARM), task(WARM, "maqet_qmp", query(vm))]
     found = room.play.run([*warm, *turn * room.count(5)])
-    pings, queries = (seconds_of(found, name) for name in ("ping", "query"))
-    each = 1e3 / len(loop)
-    detail = {"ping_ms": figures.median_of(pings, each), "query_ms": figures.median_of(queries, each)}
+    pings, queries = (items_of(found, name) for name in ("ping", "query"))
+    detail = {"ping_ms": figures.median_of(pings, 1e3), "query_ms": figures.median_of(queries, 1e3)}
     return figures.made("qmp_task_vs_ping", figures.ratios(queries, pings), loop=len(loop), **detail)
 
 
