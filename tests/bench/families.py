@@ -10,7 +10,19 @@ import types
 import typing as t
 from pathlib import Path
 
-from ansible_collections.maqet.qemu.tests.bench import events, fleet, guard, idle, imports, peers, qmp, report, scale, start, versus
+from ansible_collections.maqet.qemu.tests.bench import (
+    events,
+    fleet,
+    guard,
+    idle,
+    imports,
+    peers,
+    qmp,
+    report,
+    scale,
+    start,
+    versus,
+)
 from ansible_collections.maqet.qemu.tests.bench.figures import Figure
 from ansible_collections.maqet.qemu.tests.bench.playbooks import Playbooks
 from ansible_collections.maqet.qemu.tests.bench.room import Room

@@ -47,7 +47,9 @@ ASKED: t.Final[dict[str, Asked]] = {
     "start_defined_vs_ping": Asked("start one VM that is defined, above a ping task", "s"),
     "start50_vs_bare": Asked("50 VMs by one task, against bare QEMUs", "", most=3),
     "one_task_vs_loop": Asked("how much faster one maqet_vms task is than a loop of maqet_vm", ""),
-    "start_vs_libvirt": Asked("how much faster one VM of 50 is than define and start by community.libvirt", "", least=10),
+    "start_vs_libvirt": Asked(
+        "how much faster one VM of 50 is than define and start by community.libvirt", "", least=10
+    ),
     "stop_lag_ms": Asked("from QEMU's exit to the task's return, above a ping task's tail", "ms", most=50),
     "runner_pss_mb": Asked("memory (PSS) of a runner among 50", "MB", most=6),
     "runner_idle_wakeups": Asked("voluntary context switches of an idle runner in 10 s", "", most=0),
@@ -87,15 +89,18 @@ class Figure:
         return {**told, "detail": self.detail} if self.detail else told
 
 
-def made(
-    key: str, values: t.Sequence[float], middle: t.Callable[[t.Sequence[float]], float] = statistics.median, **detail: t.Any
-) -> Figure:
-    """The figure of what the runs have given, their median or another ``middle``; ValueError if there was none."""
+def made(key: str, values: t.Sequence[float], /, **detail: t.Any) -> Figure:
+    """The figure of what the runs have given: their median. ValueError if there was none."""
+    return valued(key, values, statistics.median(values) if values else 0.0, **detail)
+
+
+def valued(key: str, values: t.Sequence[float], value: float, /, **detail: t.Any) -> Figure:
+    """A figure that is something else than the median of its runs."""
     if not values:
         raise ValueError(f"nothing was measured for {key}")
     if key not in ASKED:
         raise ValueError(f"{key} is no figure of the bench")
-    return Figure(key, short(middle(values)), len(values), short(min(values)), short(max(values)), detail)
+    return Figure(key, short(value), len(values), short(min(values)), short(max(values)), detail)
 
 
 def short(number: float) -> float:

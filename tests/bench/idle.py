@@ -26,7 +26,7 @@ def measure(room: Room) -> list[Figure]:
         qemus = proc.total_pss_mb(vm["qemu_pid"] for vm in vms)
     return [
         figures.made("runner_pss_mb", memory, vms=len(names), qemu_mb=figures.short(qemus / len(names))),
-        figures.made("runner_idle_wakeups", wakeups, middle=max, all_runners=sum(wakeups)),
+        figures.valued("runner_idle_wakeups", wakeups, max(wakeups), all_runners=sum(wakeups)),
     ]
 
 

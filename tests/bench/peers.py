@@ -68,7 +68,9 @@ _PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 def pythons() -> list[str]:
     """Interpreters that may be there, on the PATH and under pyenv, the newest first."""
     folders = [*map(Path, os.environ["PATH"].split(os.pathsep)), *Path.home().glob(".pyenv/versions/*/bin")]
-    found = [path for folder in folders for path in folder.glob("python3.*") if re.fullmatch(r"python3\.\d+", path.name)]
+    found = [
+        path for folder in folders for path in folder.glob("python3.*") if re.fullmatch(r"python3\.\d+", path.name)
+    ]
     return [str(path) for path in sorted(found, key=lambda path: -int(path.name.partition(".")[2]))]
 
 
@@ -199,7 +201,8 @@ class Maqet:
         binary = shutil.which(f"qemu-system-{os.uname().machine}")
         config = self._folder / "vm.yml"
         config.write_text(
-            f"name: {name}\nbinary: {binary}\narguments:\n  - m: {memory}M\n  - accel: tcg\n  - display: none\n", "utf-8"
+            f"name: {name}\nbinary: {binary}\narguments:\n  - m: {memory}M\n  - accel: tcg\n  - display: none\n",
+            "utf-8",
         )
         self.run("add", "--vm-config", str(config))
 

@@ -106,8 +106,10 @@ class Playbooks:
         environment = {**self._environment, "MAQET_BENCH_FD": str(writing), "ANSIBLE_KEEP_REMOTE_FILES": str(int(keep))}
         found: list[Timed] = []
         said = self._folder / "said"
-        with said.open("wb") as output, open(reading, "rb") as lines:
-            with subprocess.Popen(
+        with (
+            said.open("wb") as output,
+            open(reading, "rb") as lines,
+            subprocess.Popen(
                 [sys.executable, "-m", "ansible", "playbook", "-i", str(self._inventory), str(playbook)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -115,14 +117,15 @@ class Playbooks:
                 stderr=subprocess.STDOUT,
                 pass_fds=(writing,),
                 cwd=self._folder,
-            ) as child:
-                os.close(writing)
-                for line in lines:
-                    entry = json.loads(line)
-                    if entry.pop("status") == "ok":
-                        found.append(Timed(**entry))
-                        if told is not None:
-                            told(found[-1])
+            ) as child,
+        ):
+            os.close(writing)
+            for line in lines:
+                entry = json.loads(line)
+                if entry.pop("status") == "ok":
+                    found.append(Timed(**entry))
+                    if told is not None:
+                        told(found[-1])
         if child.returncode != 0 or len(found) != len(tasks):
             words = said.read_text("utf-8", "replace")
             raise PlayError(f"a playbook ended with status {child.returncode}:\n{words[-4000:]}")

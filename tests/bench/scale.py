@@ -51,7 +51,7 @@ def _line(key: str, points: dict[int, float]) -> Figure:
     told = {str(count): figures.short(value) for count, value in points.items()}
     each = [value / count for count, value in points.items()]
     detail = {"points": told, "at_none": figures.short(through.base), "bend": figures.short(through.bend)}
-    return figures.made(key, each, middle=lambda _values: through.slope, **detail)
+    return figures.valued(key, each, through.slope, **detail)
 
 
 def _step(room: Room, names: t.Sequence[str]) -> tuple[Object, list[float]]:

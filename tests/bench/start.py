@@ -103,10 +103,13 @@ def _above(key: str, found: t.Sequence[Timed], name: str) -> Figure:
 
 
 def _lag(found: t.Sequence[Timed], ends: t.Sequence[float]) -> Figure:
-    tails = [one.ended - one.result["stamp"] for one in found if one.name == "stamp"]
-    stops = [one for one in found if one.name == "stop"]
-    tail = statistics.median(tails)
-    lags = [1e3 * (one.ended - end - tail) for one, end in zip(stops, ends, strict=True)]
-    return figures.made(
-        "stop_lag_ms", lags, ping_tail_ms=figures.short(1e3 * tail), stop_s=figures.median_of(seconds_of(found, "stop"))
-    )
+    lags, tail = above_tail(found, ends)
+    detail = {"ping_tail_ms": figures.short(1e3 * tail), "stop_s": figures.median_of(seconds_of(found, "stop"))}
+    return figures.made("stop_lag_ms", lags, **detail)
+
+
+def above_tail(found: t.Sequence[Timed], ends: t.Sequence[float]) -> tuple[list[float], float]:
+    """Of each stop the ms from its QEMU's end to its own, above a ping's tail; and that tail in seconds. Pure."""
+    tail = statistics.median(one.ended - one.result["stamp"] for one in found if one.name == "stamp")
+    stops = [one.ended for one in found if one.name == "stop"]
+    return [1e3 * (ended - end - tail) for ended, end in zip(stops, ends, strict=True)], tail

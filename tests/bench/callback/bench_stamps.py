@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A callback that writes when each task began and ended, as a line of JSON a task, to the descriptor ``$MAQET_BENCH_FD``.
+"""A callback that writes when each task began and ended to the descriptor ``$MAQET_BENCH_FD``, a line of JSON each.
 
 Times are of the monotonic clock, which all processes of a machine share. A task begins when Ansible says so to its
 callbacks and ends when its result is in their hands: between two tasks there is next to nothing.
