@@ -52,6 +52,7 @@ def _about(report: t.Mapping[str, t.Any]) -> str:
     where = f"{machine['system']}, Linux {machine['kernel']}, {machine['cpus']} CPUs ({machine['cpu']}), "
     where += f"{machine['memory_mib']} MiB, Python {machine['python']}, ansible-core {machine['ansible_core']}, "
     where += machine["qemu"]
+    where += "".join(f", {name} {version}" for name, version in report["peers"].items())
     changed = " with changes that were not committed" if report["modified"] else ""
     load = ", ".join(f"{one:g}" for one in report["load_before"])
     form = "" if report["form"] == "full" else f" This was no full run but: {report['form']}."

@@ -55,7 +55,7 @@ def run(wanted: Wanted, folder: Path, collections: Path) -> Object:
     """Measure; the report. A family that fails costs its own figures and no others."""
     begun = time.monotonic()
     form = "short" if wanted.short else "full" if not wanted.keys else f"only {' '.join(wanted.keys)}"
-    head = report.header(form, wanted.peers)
+    head = report.header(form, peers.versions() if wanted.peers else {})
     room = Room(folder, collections, Playbooks(folder, [collections, peers.PLACE]), wanted.short)
     figures: list[Figure] = []
     failed: dict[str, str] = {}

@@ -8,6 +8,7 @@ Packages of the system stay installed, as those of ``./dev`` do; what is for one
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -95,6 +96,15 @@ def _community_libvirt() -> None:
             wanted = [each for each in archive.namelist() if each.startswith("ansible_collections/community/libvirt/")]
             archive.extractall(name, wanted)
         (Path(name) / "ansible_collections").rename(PLACE / "ansible_collections")
+
+
+def versions() -> dict[str, str]:
+    """Of what the figures were measured against; for the report."""
+    manifest = json.loads((_collection() / "MANIFEST.json").read_text("utf-8"))
+    ask = ["dpkg-query", "--show", "--showformat", "${Version}", "libvirt-daemon"]
+    libvirt = subprocess.run(ask, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout
+    collection = str(manifest["collection_info"]["version"])
+    return {"libvirt": libvirt, "community.libvirt": collection, "maqet": _MAQET[0].partition("==")[2]}
 
 
 # --- libvirt ---

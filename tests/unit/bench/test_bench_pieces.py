@@ -152,7 +152,7 @@ def test_domains_of_the_peer_are_like_ours() -> None:
 
 def a_report(form: str = "full", failed: t.Mapping[str, str] | None = None) -> dict[str, t.Any]:
     words = ("system", "kernel", "cpus", "cpu", "memory_mib", "python", "ansible_core", "qemu")
-    head = {"form": form, "commit": "0" * 40, "modified": False, "time": "2026-01-01T00:00:00", "nice": 0}
+    head = {"form": form, "commit": "0" * 40, "modified": False, "time": "2026-01-01T00:00:00", "nice": 0, "peers": {}}
     head |= {"machine": dict.fromkeys(words, "x"), "load_before": [0.1, 0.2, 0.3]}
     made = [
         figures.made("stop_lag_ms", [40.0, 60.0, 70.0]),
