@@ -40,15 +40,16 @@ def many(vm: str, count: int) -> Object:
 def _tasks(room: Room, vm: str) -> Figure:
     """A loop of 50 pings, a loop of 50 queries, and again, in one playbook: each loop against the one before it.
 
-    Of each loop the median of its items counts.
+    Of each loop the median of its items counts, of all turns the medians of these.
     """
     loop = list(range(room.count(50, 3)))
     turn = [ping(loop=loop), task("query", "maqet_qmp", query(vm), loop=loop)]
     warm = [ping(WARM), task(WARM, "maqet_qmp", query(vm))]
     found = room.play.run([*warm, *turn * room.count(5)])
     pings, queries = (items_of(found, name) for name in ("ping", "query"))
+    value = statistics.median(queries) / statistics.median(pings)
     detail = {"ping_ms": figures.median_of(pings, 1e3), "query_ms": figures.median_of(queries, 1e3)}
-    return figures.made("qmp_task_vs_ping", figures.ratios(queries, pings), loop=len(loop), **detail)
+    return figures.valued("qmp_task_vs_ping", figures.ratios(queries, pings), value, loop=len(loop), **detail)
 
 
 def _batch(room: Room, vm: str) -> list[Figure]:
