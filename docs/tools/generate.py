@@ -11,12 +11,21 @@ import re
 import typing as t
 from pathlib import Path
 
-from ansible_collections.maqet.qemu.docs.tools import change_table, chaos_table, command_table, policy_table, rule_table
+from ansible_collections.maqet.qemu.docs.tools import (
+    bench_chart,
+    change_table,
+    chaos_table,
+    command_table,
+    policy_table,
+    rule_table,
+)
 
 PAGES: t.Final = Path(__file__).resolve().parents[1] / "docsite" / "rst"
 
 #: Name of a part -> its lines.
 PARTS: t.Final[dict[str, t.Callable[[], t.List[str]]]] = {
+    "bench": bench_chart.table,
+    "bench-charts": bench_chart.charts,
     "changes": change_table.table,
     "chaos": chaos_table.table,
     "commands": command_table.table,

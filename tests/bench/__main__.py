@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import write_atomic
-from ansible_collections.maqet.qemu.tests.bench import families, report
+from ansible_collections.maqet.qemu.tests.bench import families, peers, report
 from ansible_collections.maqet.qemu.tests.chaos import enter
 
 COLLECTIONS = Path(__file__).absolute().parents[5]  # not resolved: the link into the checkout stands there
@@ -30,13 +30,18 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Parse, then go inside, then measure. The status is 0 if all figures were made, whatever they say."""
-    options = parser().parse_args(arguments)
+    given = parser()
+    options = given.parse_args(arguments)
+    if not options.peers and set(options.only or ()) - set(families.keys(peers=False)):
+        given.error("these figures need --peers")
     folder = os.environ.pop(enter.INSIDE, None)
     if folder is None:
         obstacle = enter.obstacle()
         if obstacle is not None:
             print(f"===== bench: nothing measured: {obstacle} =====")
             return 1 if os.environ.get("CI") else 0
+        if options.peers:
+            peers.install()  # for the machine, not for that world
         return enter.outside(arguments, PACKAGE)
     target = options.json and os.path.abspath(options.json)
     return enter.init(Path(folder), lambda: _measure(options, Path(folder) / "work", target))

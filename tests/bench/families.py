@@ -10,14 +10,26 @@ import types
 import typing as t
 from pathlib import Path
 
-from ansible_collections.maqet.qemu.tests.bench import imports, qmp, report
+from ansible_collections.maqet.qemu.tests.bench import (
+    events,
+    fleet,
+    guard,
+    idle,
+    imports,
+    peers,
+    qmp,
+    report,
+    scale,
+    start,
+    versus,
+)
 from ansible_collections.maqet.qemu.tests.bench.figures import Figure
 from ansible_collections.maqet.qemu.tests.bench.playbooks import Playbooks
 from ansible_collections.maqet.qemu.tests.bench.room import Room
 
 Object = t.Dict[str, t.Any]
-FAMILIES: t.Final[tuple[types.ModuleType, ...]] = (imports, qmp)
-PEERS: t.Final[tuple[types.ModuleType, ...]] = ()
+FAMILIES: t.Final[tuple[types.ModuleType, ...]] = (imports, qmp, start, fleet, events, idle, guard, scale)
+PEERS: t.Final[tuple[types.ModuleType, ...]] = (versus,)
 
 
 class Wanted(t.NamedTuple):
@@ -34,8 +46,8 @@ def keys(peers: bool) -> list[str]:
 
 
 def chosen(wanted: Wanted) -> list[types.ModuleType]:
-    """The families that have a wanted key. A key of a peer is a wish for peers."""
-    given = (*FAMILIES, *(PEERS if wanted.peers or wanted.keys else ()))
+    """The families that have a wanted key, all if no key is."""
+    given = (*FAMILIES, *(PEERS if wanted.peers else ()))
     return [family for family in given if not wanted.keys or set(wanted.keys) & set(family.KEYS)]
 
 
@@ -43,8 +55,8 @@ def run(wanted: Wanted, folder: Path, collections: Path) -> Object:
     """Measure; the report. A family that fails costs its own figures and no others."""
     begun = time.monotonic()
     form = "short" if wanted.short else "full" if not wanted.keys else f"only {' '.join(wanted.keys)}"
-    head = report.header(form, wanted.peers)
-    room = Room(folder, collections, Playbooks(folder, [collections]), wanted.short)
+    head = report.header(form, peers.versions() if wanted.peers else {})
+    room = Room(folder, collections, Playbooks(folder, [collections, peers.PLACE]), wanted.short)
     figures: list[Figure] = []
     failed: dict[str, str] = {}
     more: Object = {"families": {}}

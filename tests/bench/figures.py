@@ -64,6 +64,7 @@ ASKED: t.Final[dict[str, Asked]] = {
     "scale_start_ms": Asked("start of one VM more in one task, from 25 to 200", "ms"),
     "scale_info_ms": Asked("facts of one VM more in one task, from 25 to 200", "ms"),
     "scale_qmp_ms": Asked("a query to one VM more in one loop, from 25 to 200", "ms"),
+    "scale_client_ms": Asked("the same without Ansible, runner after runner", "ms"),
     "scale_stop_ms": Asked("stop of one VM more in one task, from 25 to 200", "ms"),
     "scale_memory_mb": Asked("memory (PSS) of one runner more, from 25 to 200", "MB"),
 }
@@ -88,13 +89,18 @@ class Figure:
         return {**told, "detail": self.detail} if self.detail else told
 
 
-def made(key: str, values: t.Sequence[float], **detail: t.Any) -> Figure:
-    """The figure of what the runs have given; ValueError if there was none."""
+def made(key: str, values: t.Sequence[float], /, **detail: t.Any) -> Figure:
+    """The figure of what the runs have given: their median. ValueError if there was none."""
+    return valued(key, values, statistics.median(values) if values else 0.0, **detail)
+
+
+def valued(key: str, values: t.Sequence[float], value: float, /, **detail: t.Any) -> Figure:
+    """A figure that is something else than the median of its runs."""
     if not values:
         raise ValueError(f"nothing was measured for {key}")
-    assert key in ASKED, key
-    return Figure(key, *(short(number) for number in (statistics.median(values),)), len(values),
-                  short(min(values)), short(max(values)), detail)  # fmt: skip
+    if key not in ASKED:
+        raise ValueError(f"{key} is no figure of the bench")
+    return Figure(key, short(value), len(values), short(min(values)), short(max(values)), detail)
 
 
 def short(number: float) -> float:

@@ -8,8 +8,10 @@ count. What is compared stands in one playbook, in turns. The configuration is A
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import typing as t
@@ -28,10 +30,16 @@ class Timed(t.NamedTuple):
     begun: float
     ended: float
     result: Object
+    items: t.Sequence[float] = ()
 
     @property
     def seconds(self) -> float:
         return self.ended - self.begun
+
+    @property
+    def each(self) -> list[float]:
+        """What each item of a loop took, but the first, which has the task's own beginning in it."""
+        return [after - before for before, after in itertools.pairwise(self.items)]
 
 
 class PlayError(RuntimeError):
@@ -52,6 +60,11 @@ def ping(name: str = "ping", **keywords: t.Any) -> Object:
 def seconds_of(found: t.Iterable[Timed], name: str) -> list[float]:
     """What the tasks of that name took, in their order."""
     return [one.seconds for one in found if one.name == name]
+
+
+def items_of(found: t.Iterable[Timed], name: str) -> list[float]:
+    """What one item took in each of the loops of that name: the median of the loop's."""
+    return [statistics.median(one.each) for one in found if one.name == name]
 
 
 class Playbooks:
@@ -93,8 +106,10 @@ class Playbooks:
         environment = {**self._environment, "MAQET_BENCH_FD": str(writing), "ANSIBLE_KEEP_REMOTE_FILES": str(int(keep))}
         found: list[Timed] = []
         said = self._folder / "said"
-        with said.open("wb") as output, open(reading, "rb") as lines:
-            with subprocess.Popen(
+        with (
+            said.open("wb") as output,
+            open(reading, "rb") as lines,
+            subprocess.Popen(
                 [sys.executable, "-m", "ansible", "playbook", "-i", str(self._inventory), str(playbook)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -102,14 +117,15 @@ class Playbooks:
                 stderr=subprocess.STDOUT,
                 pass_fds=(writing,),
                 cwd=self._folder,
-            ) as child:
-                os.close(writing)
-                for line in lines:
-                    entry = json.loads(line)
-                    if entry.pop("status") == "ok":
-                        found.append(Timed(**entry))
-                        if told is not None:
-                            told(found[-1])
+            ) as child,
+        ):
+            os.close(writing)
+            for line in lines:
+                entry = json.loads(line)
+                if entry.pop("status") == "ok":
+                    found.append(Timed(**entry))
+                    if told is not None:
+                        told(found[-1])
         if child.returncode != 0 or len(found) != len(tasks):
             words = said.read_text("utf-8", "replace")
             raise PlayError(f"a playbook ended with status {child.returncode}:\n{words[-4000:]}")

@@ -15,14 +15,17 @@ from ansible_collections.maqet.qemu.tests.chaos import suite
 Object = t.Dict[str, t.Any]
 
 
-def header(form: str, peers: bool) -> Object:
-    """What was measured where and when. ``load_before``: who else was there (uptime(1)), over 1, 5 and 15 minutes."""
+def header(form: str, peers: t.Mapping[str, str]) -> Object:
+    """What was measured where and when. ``load_before``: who else was there (uptime(1)), over 1, 5 and 15 minutes.
+
+    ``peers``: versions of the others, if there are any.
+    """
     return {
         "suite": "maqet.qemu bench",
         "commit": suite.git("rev-parse", "HEAD"),
         "modified": bool(suite.git("status", "--porcelain")),
         "form": form,
-        "peers": peers,
+        "peers": dict(peers),
         "time": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "machine": {**suite.machine(), "ansible_core": importlib.metadata.version("ansible-core")},
         "nice": os.nice(0),

@@ -37,6 +37,10 @@ class Room:
         """How often, or how many: ``short`` in the short form, which only shows that the figure can be made."""
         return short if self.is_short else full
 
+    def count_series(self, full: t.Sequence[int], short: t.Sequence[int]) -> t.Sequence[int]:
+        """The same for several numbers."""
+        return short if self.is_short else full
+
     def names(self, count: int, prefix: str = "bench") -> list[str]:
         return [f"{prefix}-{number}" for number in range(count)]
 
@@ -49,7 +53,11 @@ class Room:
         try:
             yield [outcome["vm"] for outcome in modules.must("maqet_vms", **several(names, state, **more))["vms"]]
         finally:
-            modules.must("maqet_vms", **gone(names))
+            self.clear(names)
+
+    def clear(self, names: t.Sequence[str]) -> None:
+        """Take these VMs away, without a controller."""
+        modules.must("maqet_vms", **gone(names))
 
     def say(self, text: str) -> None:
         """For whoever watches."""

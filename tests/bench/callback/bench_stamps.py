@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A callback that writes when each task began and ended, as a line of JSON a task, to the descriptor ``$MAQET_BENCH_FD``.
+"""A callback that writes when each task began and ended to the descriptor ``$MAQET_BENCH_FD``, a line of JSON each.
 
 Times are of the monotonic clock, which all processes of a machine share. A task begins when Ansible says so to its
 callbacks and ends when its result is in their hands: between two tasks there is next to nothing.
@@ -28,7 +28,7 @@ _LONG = ("audit", "decisions", "diff", "invocation", "responses", "results")
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no type stubs
-    """One line a task; a loop is one task."""
+    """One line a task. A loop is one task, whose line says when each of its items ended."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -39,9 +39,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
         super().__init__()
         self._fd = int(os.environ["MAQET_BENCH_FD"])
         self._begun = 0.0
+        self._items: list[float] = []
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
-        self._begun = time.monotonic()
+        self._begun, self._items = time.monotonic(), []
+
+    def v2_runner_item_on_ok(self, result: t.Any) -> None:
+        self._items.append(time.monotonic())
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         self._told("ok", result, time.monotonic())
@@ -60,5 +64,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
         )
         kept = result if status != "ok" else {key: value for key, value in result.items() if key not in _LONG}
         line = {"name": task.get_name(), "begun": self._begun, "ended": ended, "status": status, "result": kept}
+        line["items"] = self._items
         with os.fdopen(os.dup(self._fd), "wb") as pipe:
             pipe.write(json.dumps(line, default=str).encode() + b"\n")
