@@ -28,7 +28,7 @@ import typing as t
 import zipimport
 import zlib
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_loader
+from importlib.util import MAGIC_NUMBER, spec_from_loader
 from types import CodeType, ModuleType
 
 _OURS = ("ansible_collections.maqet.qemu.", "ansible.module_utils.")
@@ -91,11 +91,15 @@ def _checksum(content: bytes) -> bytes:
     return zlib.crc32(content).to_bytes(_CHECKSUM, "big")
 
 
-class _Loader:
-    """A zipimporter whose code comes from a cache."""
+#: From an archive, the path of a source in it, and the module's name: its code.
+_Code = t.Callable[[zipimport.zipimporter, str, str], CodeType]
 
-    def __init__(self, archive: zipimport.zipimporter, filename: str, cache: CodeCache) -> None:
-        self._archive, self._filename, self._cache = archive, filename, cache
+
+class _Loader:
+    """A zipimporter whose code comes from elsewhere."""
+
+    def __init__(self, archive: zipimport.zipimporter, filename: str, code: _Code) -> None:
+        self._archive, self._filename, self._code = archive, filename, code
 
     def create_module(self, spec: ModuleSpec) -> None:
         """The module itself is an ordinary one."""
@@ -104,7 +108,7 @@ class _Loader:
         exec(self.get_code(module.__name__), module.__dict__)  # noqa: S102  # pylint: disable=exec-used  # what an import is
 
     def get_code(self, name: str) -> CodeType:
-        return self._cache.code(name, self._archive.get_data(self._filename))
+        return self._code(self._archive, self._filename, name)
 
     def get_filename(self, name: str) -> str:
         """A zipimporter would compile the source to tell its name, at every import once more than needed."""
@@ -117,8 +121,8 @@ class _Loader:
 class _Finder:
     """Finds modules in the archives among the path's entries, and leaves all others to those behind it."""
 
-    def __init__(self, cache: CodeCache) -> None:
-        self._cache = cache
+    def __init__(self, code: _Code) -> None:
+        self._code = code
 
     def find_spec(self, name: str, path: t.Optional[t.Sequence[str]], target: t.Any = None) -> t.Optional[ModuleSpec]:
         if path and name.startswith(_OURS):
@@ -132,18 +136,30 @@ class _Finder:
     def _spec(self, archive: zipimport.zipimporter, name: str) -> t.Optional[ModuleSpec]:
         whole = archive.is_package(name)  # ZipImportError where there is no such module
         parts = [archive.archive, archive.prefix, name.rpartition(".")[2], *(["__init__"] if whole else [])]
-        loader = _Loader(archive, f"{os.path.join(*parts)}.py", self._cache)
+        loader = _Loader(archive, f"{os.path.join(*parts)}.py", self._code)
         return spec_from_loader(name, t.cast(t.Any, loader), is_package=whole)
+
+
+def use_compiled() -> None:
+    """From now on, in a process whose archives have compiled code beside the sources, import that once, not twice."""
+
+    def code(archive: zipimport.zipimporter, filename: str, _name: str) -> CodeType:
+        data = archive.get_data(f"{filename}c")  # a header of 16 bytes, and what marshal has made (PEP 552)
+        if data[:4] != MAGIC_NUMBER:
+            return compile(archive.get_data(filename), filename, "exec", dont_inherit=True)
+        return t.cast(CodeType, marshal.loads(data[16:]))
+
+    sys.meta_path.insert(0, t.cast(t.Any, _Finder(code)))
 
 
 def _use() -> None:
     """From now on, in the process of a module that came as an archive."""
     state, pid = state_folder(), os.getpid()
     sent: t.Any = getattr(sys.modules["__main__"], "__spec__", None)
-    loader: t.Any = globals().get("__loader__")
-    if not isinstance(loader, zipimport.zipimporter) or sent is None or not os.path.isdir(state):
+    name = "" if sent is None else sent.name
+    if not _is_archive(globals().get("__loader__")) or not name.startswith(_OURS) or not os.path.isdir(state):
         return
-    module = sent.name.rpartition(".")[2]
+    module = name.rpartition(".")[2]
     cache = CodeCache(os.path.join(state, "cache", "code", f"{module}.{sys.implementation.cache_tag}"))
 
     def save() -> None:
@@ -151,7 +167,15 @@ def _use() -> None:
             cache.save()
 
     atexit.register(save)
-    sys.meta_path.insert(0, t.cast(t.Any, _Finder(cache)))
+
+    def code(archive: zipimport.zipimporter, filename: str, name: str) -> CodeType:
+        return cache.code(name, archive.get_data(filename))
+
+    sys.meta_path.insert(0, t.cast(t.Any, _Finder(code)))
+
+
+def _is_archive(loader: t.Any) -> bool:
+    return isinstance(loader, zipimport.zipimporter)
 
 
 _use()

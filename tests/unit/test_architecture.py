@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "guard": {"guard"},
     "host": {"host"},
     "qmp": {"qmp", "host", "guard"},
-    "runner": {"runner", "guard", "qmp", "host", "definition"},
+    "runner": {"runner", "guard", "qmp", "host", "definition", "code_cache"},
     "vm": {"vm", "definition", "host", "qmp", "guard", "runner.bundle", "runner.launch", "runner.premises"},
     "boundary": {"guard"},
     "task": {"code_cache", "boundary"},

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -50,8 +49,11 @@ class Nursery:
     def close(self) -> None:
         """No more orders. Its children live on."""
         self._orders.close()
-        with contextlib.suppress(OSError):
-            self._process.wait()
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._process.wait()
 
 
 def pid_of(ready: int) -> int:

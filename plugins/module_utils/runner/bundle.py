@@ -27,6 +27,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host import files
 _PREFIX = "ansible_collections.maqet.qemu.plugins.module_utils."
 # Everything that runner.daemon reaches; a test compares this list with its imports.
 SOURCES = (
+    "code_cache",
     "definition.defaults", "definition.firmware", "definition.names", "definition.network_types",
     "definition.networks", "definition.render", "definition.render_board", "definition.render_console",
     "definition.render_devices", "definition.render_disks", "definition.render_firmware",
@@ -55,7 +56,18 @@ SOURCES = (
     "runner.reply", "runner.report", "runner.restarts", "runner.server", "runner.service", "runner.session",
     "runner.spawn", "runner.tpm",
 )  # fmt: skip
-_MAIN = f"import sys\nfrom {_PREFIX}runner.daemon import main\nsys.exit(main())\n"
+# Without the collector, which finds nothing while modules are imported and would look twenty times; and at the end
+# without taking Python apart, for which whoever stops a VM would wait.
+_MAIN = f"""import gc
+import os
+
+gc.disable()
+from {_PREFIX}code_cache import use_compiled
+use_compiled()
+from {_PREFIX}runner.daemon import main
+gc.enable()
+os._exit(main())
+"""
 # Zip archives know no time before 1980; a fixed one makes equal sources equal archives.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -63,6 +75,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 def _carried() -> None:
     """Never called: these imports make Ansible ship the runner with each module that can start one."""
     # pylint: disable=unused-import,import-outside-toplevel
+    from ansible_collections.maqet.qemu.plugins.module_utils import code_cache  # noqa: F401
     from ansible_collections.maqet.qemu.plugins.module_utils.runner import daemon  # noqa: F401
 
 
@@ -83,7 +96,7 @@ def digest(texts: t.Mapping[str, str]) -> str:
 @functools.lru_cache(maxsize=1)
 def own_digest() -> str:
     """The digest of the runner that we carry. Reading its sources takes some 20 ms, so once is enough."""
-    return digest(sources())
+    return digest({**sources(), "__main__": _MAIN})
 
 
 def install(folder: str) -> tuple[str, str]:

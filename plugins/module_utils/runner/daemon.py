@@ -12,7 +12,6 @@ SIGPWR               have the guest power off in its time, then end QEMU (``syst
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import ctypes
@@ -35,17 +34,22 @@ log = logging.getLogger("maqet.runner")
 
 # The customary limit is 1024, from the times of select(2).
 _DESCRIPTORS = 16384
+# What a runner must be told: its VM, and where its trees are.
+_OPTIONS = ("vm", "state", "run", "log", "scope", "config")
 
 
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     """A runner, or a nursery of them. Returns its exit status."""
-    options = vars(_parse(argv))
-    return live(options) if options["nursery"] is None else nursery.serve(options["nursery"], live)
+    options = _parse(sys.argv[1:] if argv is None else argv)
+    if "nursery" in options:
+        libraries.complete()
+        return nursery.serve(int(options["nursery"]), live)
+    return live(options)
 
 
-def live(options: t.Mapping[str, t.Any]) -> int:
+def live(options: t.Mapping[str, str]) -> int:
     """Run one VM to its end. Exit status 0: it ended, or we were asked to leave; 1: no, and the report says why."""
-    where = Layout(*(options[name] for name in ("state", "run", "log", "scope", "config")))
+    where = Layout(*(options[name] for name in _OPTIONS[1:]))
     paths = where.vm(options["vm"])
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     os.umask(0o077)
@@ -57,7 +61,8 @@ def live(options: t.Mapping[str, t.Any]) -> int:
     signal.signal(signal.SIGPWR, wishes.leave_early)
     try:
         _become_the_only_runner(where, paths)
-        return _run(where, paths, wishes, options["ready_fd"])
+        ready = options.get("ready-fd")
+        return _run(where, paths, wishes, None if ready is None else int(ready))
     except (MaqetError, OSError) as error:
         log.error("%s", error)  # there is a runner, and the status is its own; or there can be no status
         return 1
@@ -116,14 +121,13 @@ def _have_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _parse(argv: t.Optional[t.Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="maqet-runner", description="Runs one QEMU and owns its monitor.")
-    for name in ("vm", "state", "run", "log", "scope", "config"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--ready-fd", type=int)
-    parser.add_argument("--nursery", type=int, help="the socket from which to take orders to fork runners")
-    parser.add_argument("--room", help="nothing: room for the command lines of a nursery's children")
-    return parser.parse_args(argv)
+def _parse(words: t.Sequence[str]) -> dict[str, str]:
+    """``--option value`` and so on. Only our own launcher says them; argparse would take a tenth of a start."""
+    options = {option[2:]: value for option, value in zip(words[::2], words[1::2])}
+    missing = [name for name in _OPTIONS if name not in options] if "nursery" not in options else []
+    if missing or len(words) % 2:
+        sys.exit(f"This runs one QEMU and owns its monitor. It needs the options {', '.join(_OPTIONS)}.")
+    return options
 
 
 def _become_the_only_runner(where: Layout, paths: VmPaths) -> None:

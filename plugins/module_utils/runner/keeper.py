@@ -22,7 +22,14 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp import ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.ending import Ending
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.events import EventFile
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.protocol import PROTOCOL
-from ansible_collections.maqet.qemu.plugins.module_utils.runner import adoption, cables, emulator, remains, restarts
+from ansible_collections.maqet.qemu.plugins.module_utils.runner import (
+    adoption,
+    cables,
+    emulator,
+    libraries,
+    remains,
+    restarts,
+)
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.desk import Desk, open_desk, soon
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.emulator import Emulator
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.report import Report, watchdog_seconds
@@ -195,6 +202,7 @@ class Keeper:
         if adopted:
             await desk.recover()
         self._report.ready(facts)
+        libraries.complete()
         return desk
 
     async def _greet(self, session: Session, qemu: Emulator) -> None:

@@ -34,13 +34,10 @@ except ImportError:  # names for those who import them; demand() ends the runner
         RUNNING: t.Any = None
 
 
-with contextlib.suppress(ImportError):  # before ready, like all: a library may be replaced while we run
-    import yaml  # noqa: F401  # pylint: disable=unused-import
-
 # Import name and name on PyPI. PyYAML reads the policy file, psutil the processes around a VM.
 _NEEDED = (("qemu.qmp", "qemu.qmp"), ("psutil", "psutil"), ("yaml", "PyYAML"))
 
-__all__ = ["BadReplyError", "ExecuteError", "QMPClient", "QMPError", "Runstate", "demand"]
+__all__ = ["BadReplyError", "ExecuteError", "QMPClient", "QMPError", "Runstate", "complete", "demand"]
 
 
 def demand() -> None:
@@ -54,6 +51,12 @@ def demand() -> None:
             missing=missing,
             python=sys.executable,
         )
+
+
+def complete() -> None:
+    """Import what a start need not wait for, as soon as it is over: a library may be replaced while we run."""
+    with contextlib.suppress(ImportError):
+        import yaml  # noqa: F401  # pylint: disable=unused-import,import-outside-toplevel
 
 
 def _there(module: str) -> bool:

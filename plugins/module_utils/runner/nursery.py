@@ -26,7 +26,7 @@ import typing as t
 _LONGEST = 65536
 
 #: Starts with a runner's options and returns its exit status, as ``daemon.live`` does.
-Live = t.Callable[[t.Mapping[str, t.Any]], int]
+Live = t.Callable[[t.Mapping[str, str]], int]
 
 
 def serve(fd: int, live: Live) -> int:
@@ -43,7 +43,7 @@ def serve(fd: int, live: Live) -> int:
             _bear(json.loads(words), passed, orders, live)
 
 
-def _bear(options: dict[str, t.Any], passed: list[int], orders: socket.socket, live: Live) -> None:
+def _bear(options: dict[str, str], passed: list[int], orders: socket.socket, live: Live) -> None:
     ready, log = passed
     pid = os.fork()
     if pid == 0:
@@ -52,7 +52,7 @@ def _bear(options: dict[str, t.Any], passed: list[int], orders: socket.socket, l
         _name(options)
         status = 1
         try:
-            status = live({**options, "ready_fd": ready})
+            status = live({**options, "ready-fd": str(ready)})
         except BaseException:  # pylint: disable=broad-exception-caught  # the last frame of a process
             logging.getLogger("maqet.runner").exception("the runner failed")
         finally:
@@ -71,13 +71,13 @@ def _grow_up(log: int) -> None:
     os.close(log)
 
 
-def _name(options: t.Mapping[str, t.Any]) -> None:
+def _name(options: t.Mapping[str, str]) -> None:
     """Have ps(1) and /proc show the command line of an ordinary runner, by which one can be found.
 
     A process may write over its arguments (proc(5), /proc/PID/cmdline); fields 48 and 49 of /proc/PID/stat say where
     they are. The nursery was given more of them than it needs, to make room.
     """
-    shown = [sys.executable, *sys.argv[:1], *(w for key, value in options.items() for w in (f"--{key}", str(value)))]
+    shown = [sys.executable, *sys.argv[:1], *(word for key, value in options.items() for word in (f"--{key}", value))]
     line = b"\0".join(map(os.fsencode, shown)) + b"\0"
     with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()

@@ -25,7 +25,7 @@ DAEMON = f"{UTILS}.runner.daemon"
 def test_the_list_of_sources_is_what_the_daemon_imports() -> None:
     sources, packages = read_project()
     needed = {name for name in reached(DAEMON, sources, packages) if name in sources and name not in packages}
-    assert sorted(f"{UTILS}.{name}" for name in bundle.SOURCES) == sorted(needed)
+    assert sorted(f"{UTILS}.{name}" for name in bundle.SOURCES) == sorted({*needed, f"{UTILS}.code_cache"})
 
 
 def test_what_can_start_a_runner_carries_all_of_it() -> None:
@@ -75,9 +75,35 @@ def run(path: str, *arguments: str, flags: t.Sequence[str] = ("-I",)) -> subproc
 
 def test_it_runs(tmp_path: pathlib.Path) -> None:
     path, _digest = bundle.install(str(tmp_path))
-    done = run(path, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: maqet-runner")
+    done = run(path, "--vm", "web")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "This runs one QEMU and owns its monitor. It needs the options vm, state, run, log, scope, config.\n"
+    )
+
+
+def test_its_code_is_loaded_once(tmp_path: pathlib.Path) -> None:
+    """Where the Python is another one than ours, the sources are."""
+    path, _digest = bundle.install(str(tmp_path))
+    code = f"""
+import sys, types, zipimport
+sys.path.insert(0, sys.argv[1])
+from {UTILS} import code_cache
+real, ours, theirs = code_cache.marshal.loads, [], []
+code_cache.marshal = types.SimpleNamespace(loads=lambda data: (ours.append(1), real(data))[1])
+zipimport.marshal = types.SimpleNamespace(loads=lambda data: (theirs.append(1), real(data))[1])
+if sys.argv[2:]:
+    code_cache.MAGIC_NUMBER = b"none"
+code_cache.use_compiled()
+from {UTILS}.runner import daemon
+loaded = [one for one in sys.modules.values() if type(getattr(one, "__loader__", 0)).__name__ == "_Loader"]
+print(len(loaded), len(ours), len(theirs), daemon.__file__, daemon.__spec__.loader.get_source(daemon.__name__)[:7])
+"""
+    for other in ([], ["another Python"]):
+        argv = [sys.executable, "-I", "-c", code, path, *other]
+        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split(maxsplit=4)
+        assert int(said[0]) > 100 and said[1:3] == ["0" if other else said[0], "0"]
+        assert said[3:] == [f"{path}/{DAEMON.replace('.', '/')}.py", "# SPDX-\n"]
 
 
 @pytest.mark.parametrize("start", ["without libraries", "without a definition"])
@@ -106,7 +132,7 @@ def test_installing(tmp_path: pathlib.Path) -> None:
     path, digest = bundle.install(str(folder))
     name = f"runner-{digest}.{sys.implementation.cache_tag}.pyz"
     assert path == str(folder / name)
-    assert digest == bundle.digest(bundle.sources())
+    assert digest == bundle.own_digest()
     assert os.listdir(folder) == [name]
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
 
