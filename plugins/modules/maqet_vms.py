@@ -184,6 +184,9 @@ def provide(task: door.Task) -> dict[str, t.Any]:
     limit = many.limit(params["max_fail"], before["all"] or len(wanted))
     at_once = params["concurrency"] or 2 * len(os.sched_getaffinity(0))
     crew = Crew(where, Hand(task.check, task.context, task.who), at_once, limit, before["failed"])
+    if task.check:
+        done = {name: {"failed": name in before.get("bad", ())} for name in before["done"] if name in wanted}
+        crew.leaving.update(many.leaving(wanted, done))
     left = [name for wave in many.waves(wanted) for name in wave if name not in before["done"]]
     now = left[: params["progress"]] if part and not limit.exceeded(crew.failed) else left
     found = crew.work(wanted, now)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import typing as t
+from types import MappingProxyType
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.defaults import of_disk_type
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition, DiskFile
@@ -28,6 +29,8 @@ class Use:
 
 #: Definitions, and whether QEMU runs.
 Others = t.Iterable[t.Tuple[Definition, bool]]
+#: VMs that are to be stopped or absent before, by their names: what they have is as good as given back.
+Leaving = t.Mapping[str, str]
 
 
 def uses(path: str, paths: VmPaths, others: t.Optional[Others] = None) -> list[Use]:
@@ -62,9 +65,9 @@ def check_free(option: str, path: str, writes: bool, paths: VmPaths, others: t.O
             raise invalid_option(option, path, problem, f"Stop {use.vm} first, or use a copy (clone)")
 
 
-def check_start(definition: Definition, paths: VmPaths) -> None:
+def check_start(definition: Definition, paths: VmPaths, leaving: Leaving = MappingProxyType({})) -> None:
     """What a start would be told by QEMU's image locks, with the name of the VM that holds them, and more."""
-    others = list(_others(paths))  # once: of many VMs it is this that takes time
+    others = list(_others(paths, leaving))  # once: of many VMs it is this that takes time
     for index, disk in enumerate(definition.intent.get("disks", ())):
         file = definition.files.get(disk["name"])
         if file is not None:
@@ -94,16 +97,21 @@ def known_driver(path: str, paths: VmPaths) -> t.Optional[str]:
     return file.driver if file else None
 
 
-def _others(paths: VmPaths) -> t.Iterator[t.Tuple[Definition, bool]]:
+def ending(paths: VmPaths, leaving: Leaving) -> list[t.Mapping[str, t.Any]]:
+    """The intents of the QEMUs that end so."""
+    return [definition.intent for definition, runs in _others(paths) if runs and definition.name in leaving]
+
+
+def _others(paths: VmPaths, leaving: Leaving = MappingProxyType({})) -> t.Iterator[t.Tuple[Definition, bool]]:
     folder = os.path.dirname(paths.home)
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        if name == paths.name:
+        if name == paths.name or leaving.get(name) == "absent":
             continue
         other = dataclasses.replace(paths, name=name, home=os.path.join(folder, name))
         try:
             data = files.read_json(other.definition)
             if data is not None:
-                yield Definition.from_json(data), locks.is_held(other.qemu_log)
+                yield Definition.from_json(data), name not in leaving and locks.is_held(other.qemu_log)
         except (MaqetError, OSError):  # a damaged neighbour is not our affair
             continue
 
