@@ -18,8 +18,8 @@ description:
   - All options are checked before anything is done. A VM that fails does not keep the others from being worked on,
     unless O(max_fail) says so. The task fails if any VM has, and RV(vms) has the result of each all the same.
   - First come the VMs that give something back, those that are to be V(absent) or V(stopped), then the others. A port
-    or a disk can so go from one VM to another in one task. Check mode cannot foresee that, and reports the VM that is
-    to have it as failed, as long as the other one has it.
+    or a disk can so go from one VM to another in one task. Check mode counts with that, but for the source of a
+    O(maqet.qemu.maqet_vm#module:disks[].clone), which it reports as in use while the other VM runs.
   - It takes what M(maqet.qemu.maqet_vm) takes on the host.
 extends_documentation_fragment:
   - maqet.qemu.attributes
