@@ -96,6 +96,15 @@ def waves(wanted: t.Mapping[str, Desired]) -> list[list[str]]:
     return [wave for wave in (ending, others) if wave]
 
 
+def leaving(wanted: t.Mapping[str, Desired], done: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, str]:
+    """Which of those that are ``done`` have given back what others may need, and the state that they are in."""
+    return {
+        name: wanted[name].state
+        for name, outcome in done.items()
+        if wanted[name].state in _ENDING and not outcome.get("failed")
+    }
+
+
 def to_show(entries: t.Sequence[t.Any]) -> list[t.Any]:
     """The list as it may be repeated."""
     return [{**entry, **concealed(entry)} if isinstance(entry, t.Mapping) else entry for entry in entries]
