@@ -258,7 +258,8 @@ options:
         description:
           - Path of an image or block device that exists. It is used and never deleted. The runner opens it, so it may
             be root's alone, and keeps its owner.
-          - A disk that another VM writes cannot be used while that VM runs.
+          - A disk that another VM writes cannot be used while that VM runs. The base of another VM's disk can only be
+            used with O(disks[].readonly), whether that VM runs or not.
         type: path
       format:
         description:

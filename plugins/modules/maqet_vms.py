@@ -18,8 +18,8 @@ description:
   - All options are checked before anything is done. A VM that fails does not keep the others from being worked on,
     unless O(max_fail) says so. The task fails if any VM has, and RV(vms) has the result of each all the same.
   - First come the VMs that give something back, those that are to be V(absent) or V(stopped), then the others. A port
-    or a disk can so go from one VM to another in one task. Check mode cannot foresee that, and reports the VM that is
-    to have it as failed, as long as the other one has it.
+    or a disk can so go from one VM to another in one task. Check mode counts with that, but for the source of a
+    O(maqet.qemu.maqet_vm#module:disks[].clone), which it reports as in use while the other VM runs.
   - It takes what M(maqet.qemu.maqet_vm) takes on the host.
 extends_documentation_fragment:
   - maqet.qemu.attributes
@@ -184,6 +184,9 @@ def provide(task: door.Task) -> dict[str, t.Any]:
     limit = many.limit(params["max_fail"], before["all"] or len(wanted))
     at_once = params["concurrency"] or 2 * len(os.sched_getaffinity(0))
     crew = Crew(where, Hand(task.check, task.context, task.who), at_once, limit, before["failed"])
+    if task.check:
+        done = {name: {"failed": name in before.get("bad", ())} for name in before["done"] if name in wanted}
+        crew.leaving.update(many.leaving(wanted, done))
     left = [name for wave in many.waves(wanted) for name in wave if name not in before["done"]]
     now = left[: params["progress"]] if part and not limit.exceeded(crew.failed) else left
     found = crew.work(wanted, now)

@@ -38,7 +38,7 @@ class VmsAction(ContextAction):
             found += results[-1]["vms"]
             bad = [outcome["name"] for outcome in found if outcome.get("failed")]
             done = [outcome["name"] for outcome in found]
-            part = {"done": done, "failed": len(bad), "all": len(done) + told["left"]}
+            part = {"done": done, "bad": bad, "failed": len(bad), "all": len(done) + told["left"]}
             if told["left"] == 0:
                 return _whole(results, found, told["order"], results[-1])
             failed = f", failed: {', '.join(bad)}" if bad else ""

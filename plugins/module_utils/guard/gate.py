@@ -206,7 +206,7 @@ class Gate:
         return self.close_all([(ticket, outcome)])
 
     def close_all(self, ended: t.Sequence[tuple[Ticket, Outcome]]) -> list[dict[str, t.Any]]:
-        """The same for several commands; each one's intent is followed by its result."""
+        """The same for several commands: their intents and then their results, as they stand in the log."""
         after = []
         for ticket, outcome in ended:
             ticket.opened.close()
@@ -223,7 +223,7 @@ class Gate:
             results = self.log.append_all(after)
         except MaqetError as error:
             raise _unrecorded(error, ended[0][0].command, sent=True) from error
-        return [record for (ticket, _outcome), result in zip(ended, results) for record in (ticket.intent, result)]
+        return [*(ticket.intent for ticket, _outcome in ended), *results]
 
     def _judge(self, request: Request, rights: Rights, asker: Asker) -> Verdict:
         if request.channel == "guest":

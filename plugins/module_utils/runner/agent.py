@@ -66,16 +66,21 @@ class Agent:
         seconds: float,
         max_reply: int = MAX_REPLY,
         wait: bool = False,
+        gone: t.Optional[asyncio.Event] = None,
     ) -> t.Any:
         """One command: what it returns (None for one that answers nothing), or QmpError for the agent's refusal.
 
         MaqetError otherwise: ``guest_agent_unavailable`` at once when no agent has opened the port, unless
         ``wait``; ``guest_timeout`` after ``seconds``; ``guest_reply_too_large`` above ``max_reply`` bytes;
         ``guest_unreachable`` for all else. Its detail ``sent`` says whether the agent may have got the command.
+
+        When ``gone`` is set, nobody waits for it any more: what was not sent by then is ``client_gone``; what was
+        goes on, for its outcome is still to be known.
         """
         progress = _Progress()
         try:
-            return await asyncio.wait_for(self._in_turn(command, arguments, max_reply, wait, progress), seconds)
+            work = self._in_turn(command, arguments, max_reply, wait, progress)
+            return await asyncio.wait_for(work if gone is None else _unless_gone(work, gone, progress), seconds)
         except asyncio.TimeoutError:
             fate = "its outcome is unknown" if progress.sent else "it was not sent"
             error = MaqetError(
@@ -281,6 +286,18 @@ class _Signs:
             raise _Gone()
         finally:
             await _cancel(doing, gone)
+
+
+async def _unless_gone(work: t.Coroutine[t.Any, t.Any, t.Any], gone: asyncio.Event, progress: _Progress) -> t.Any:
+    """What ``work`` returns; ``client_gone``, and an end of it, if its client hangs up before it has sent anything."""
+    doing, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone.wait())
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done() and not progress.sent:
+            raise MaqetError(f"Its client has hung up while {progress.stage}; it was not sent.", "client_gone")
+        return await doing
+    finally:
+        await _cancel(doing, leaving)
 
 
 def _sync(number: int) -> dict[str, t.Any]:

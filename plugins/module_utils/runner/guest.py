@@ -36,6 +36,7 @@ class _Order:
     """What holds for all commands of one request. ``end``: time.monotonic() when its time is up.
 
     ``address``: whether the one command is asked until there is an address, of which family and on which cards.
+    ``gone`` is set when the client has hung up.
     """
 
     asker: Asker
@@ -43,6 +44,11 @@ class _Order:
     max_reply: int
     wait: bool
     address: t.Optional[tuple[str, frozenset[str]]] = None
+    gone: t.Optional[asyncio.Event] = None
+
+    def begun(self) -> _Order:
+        """The same for what comes after a command that was sent, and without which a guest may stay frozen."""
+        return dataclasses.replace(self, gone=None)
 
 
 class GuestDesk:
@@ -53,8 +59,13 @@ class GuestDesk:
         self._gate = gate
         self._session = session
 
-    async def serve(self, message: t.Mapping[str, t.Any], caller: Caller) -> Answer:
-        """Judge all commands, then send them one after another; the first failure ends the list."""
+    async def serve(
+        self, message: t.Mapping[str, t.Any], caller: Caller, gone: t.Optional[asyncio.Event] = None
+    ) -> Answer:
+        """Judge all commands, then send them one after another; the first failure ends the list.
+
+        ``gone`` is set when the client has hung up: then what only waits ends, and what was begun is carried through.
+        """
         asked = requests(message, "guest")
         follows = message.get("wait_exit") is True
         order = _Order(
@@ -63,6 +74,7 @@ class GuestDesk:
             _max_reply(message),
             message.get("wait_agent") is True,
             _address(message, asked),
+            gone,
         )
         judged = [*asked, _status_of(_started(asked), 0)] if follows else asked
         if message.get("explain") is True:
@@ -76,7 +88,7 @@ class GuestDesk:
         since = self._session.last_event
         try:
             for request in asked:
-                await self._one(request, order, batch)
+                await self._one(request, order.begun() if batch.responses else order, batch)
             if follows:
                 await self._one(_status_of(asked[0], _pid(batch.responses[0])), order, batch, until_exit=True)
         except MaqetError as error:
@@ -112,7 +124,7 @@ class GuestDesk:
         left = order.end - time.monotonic()
         if left <= 0:  # its client has been told that it took too long, so it must not happen now
             raise MaqetError(f"There was no time left for {command}; it was not sent.", "guest_timeout", sent=False)
-        return await self._agent.execute(command, arguments, left, order.max_reply, order.wait)
+        return await self._agent.execute(command, arguments, left, order.max_reply, order.wait, order.gone)
 
     async def _until_exit(self, command: str, arguments: t.Mapping[str, t.Any], order: _Order) -> t.Any:
         """One question, put until the program has ended."""
@@ -128,7 +140,7 @@ class GuestDesk:
                     "guest_timeout",
                     pid=arguments["pid"],
                 )
-            await asyncio.sleep(pause)
+            await _rest(pause, order, f"; the program goes on in the guest as process {arguments['pid']}")
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
     async def _until_address(self, command: str, arguments: t.Mapping[str, t.Any], order: _Order) -> t.Any:
@@ -148,8 +160,20 @@ class GuestDesk:
                 return answer
             if order.end - time.monotonic() <= pause:
                 raise _no_address(told)
-            await asyncio.sleep(pause)
+            await _rest(pause, order, "")
             pause = min(pause * _GROWTH, _ADDRESS_PAUSE)
+
+
+async def _rest(pause: float, order: _Order, fate: str) -> None:
+    """Until the next question, in ``pause`` seconds, of which there is none if the client has hung up by then."""
+    if order.gone is None:
+        await asyncio.sleep(pause)
+        return
+    try:
+        await asyncio.wait_for(order.gone.wait(), pause)
+    except asyncio.TimeoutError:
+        return
+    raise MaqetError(f"Its client has hung up, so it was not asked again{fate}.", "client_gone")
 
 
 def _no_address(told: list[Answer]) -> MaqetError:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import select
 import socket
 import stat
 import struct
@@ -137,8 +138,8 @@ class _Conversation:
         self._writer = writer
         self._requests: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(_MAX_OPEN)
-        #: Set when the client has hung up.
-        self._gone = asyncio.Event()
+        #: Set when the client says no more, and when it hears no more either.
+        self._gone, self._deaf = asyncio.Event(), asyncio.Event()
         self._names: t.Optional[frozenset[str]] = None
         connected = writer.get_extra_info("socket")
         self._peer = _peer(connected)
@@ -148,7 +149,10 @@ class _Conversation:
         self._visitor = Visitor(uid, {gid, *self._groups}, self._look)
 
     async def run(self) -> None:
-        """Serve until the client hangs up. What it had asked for goes on: QEMU may have it already."""
+        """Serve until the client hangs up. What it had asked for goes on: QEMU may have it already.
+
+        What only waits for a guest's agent does not: the place of a client that is gone is for others.
+        """
         try:
             await self._house.door.demand_role(self._visitor)
         except MaqetError as error:
@@ -165,6 +169,8 @@ class _Conversation:
             self._send({"id": None, "error": _invalid(f"This is no request: {error}").as_dict()})
         finally:
             self._gone.set()
+            if _deaf(self._writer.get_extra_info("socket")):
+                self._deaf.set()
             self._session.unlisten(self._event)
             if self._requests:
                 await asyncio.wait(self._requests)
@@ -210,7 +216,7 @@ class _Conversation:
         if op == "qmp":
             return await self._service.qmp(message, self._caller(message))
         if op == "guest":
-            return await self._service.guest(message, self._caller(message))
+            return await self._service.guest(message, self._caller(message), self._deaf)
         if op == "frozen":
             return await self._service.frozen(message, self._caller(message))
         if op == "migrate":
@@ -316,6 +322,15 @@ def _peer(connected: socket.socket) -> tuple[int, int, int]:
     return t.cast(
         "tuple[int, int, int]", struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     )
+
+
+def _deaf(connected: socket.socket) -> bool:
+    """Whether the other end is closed, and not only shut down for writing, by which a client says that this was all."""
+    if connected.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connected, 0)
+    return any(found & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _fd, found in poll.poll(0))
 
 
 def _groups(connected: socket.socket) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
+from types import MappingProxyType
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, as_maqet
@@ -15,6 +16,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.systemd import adv
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.control import Control
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.ensure import Desired, Ensure
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.facts import before_after, facts
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.neighbours import Leaving
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import load
 
 Result = t.Dict[str, t.Any]
@@ -38,10 +40,19 @@ class Worker(t.Protocol):
         """Tell the user."""
 
 
-def carry_out(task: Worker, where: Layout, name: str, reason: str, seconds: float, wish: Wish) -> Result:
+def carry_out(
+    task: Worker,
+    where: Layout,
+    name: str,
+    reason: str,
+    seconds: float,
+    wish: Wish,
+    leaving: Leaving = MappingProxyType({}),
+) -> Result:
     """Make VM ``name`` what ``wish`` says, which is asked with the stored definition once nobody else can change it.
 
-    ``seconds``: how long another task on the same VM is waited for. ``reason`` is for the audit.
+    ``seconds``: how long another task on the same VM is waited for. ``reason`` is for the audit. ``leaving``: of check
+    mode, other VMs that would have ended by now.
     """
     paths = where.vm(name)
     control = Control(where, paths, reason, task.context)
@@ -49,7 +60,7 @@ def carry_out(task: Worker, where: Layout, name: str, reason: str, seconds: floa
     lock = contextlib.nullcontext() if task.check else locked(paths.lock, seconds, task.who, f"VM {name}")
     with lock:
         wanted = wish(load(paths))
-        work = Ensure(where, wanted, control)
+        work = Ensure(where, wanted, control, leaving)
         actions = work.decide(task.check)
         result: Result = {
             "changed": bool(actions),

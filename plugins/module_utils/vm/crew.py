@@ -36,24 +36,30 @@ class Hand:
 
 @dataclasses.dataclass
 class Crew:
-    """Makes VMs be what is wanted. ``failed``: how many have failed so far."""
+    """Makes VMs be what is wanted. ``failed``: how many have failed so far.
+
+    ``leaving``: in check mode, VMs that would have ended by now, and to what; those that come later find them so.
+    """
 
     where: Layout
     hand: Hand
     at_once: int
     limit: many.Limit
     failed: int = 0
+    leaving: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def work(self, wanted: t.Mapping[str, Desired], now: t.Collection[str]) -> list[Outcome]:
         """The outcomes of those of ``wanted`` that are to be worked on ``now``, in the order of ``wanted``."""
         found: dict[str, Outcome] = {}
         own_digest()  # here, once, rather than in each VM's process
-        act = functools.partial(_one, self.where, self.hand, wanted)
+        act = functools.partial(_one, self.where, self.hand, wanted, self.leaving)
         due = {name: wish for name, wish in wanted.items() if name in now}
         with launch.several(self.where, [] if self.hand.check else self._to_start(due)):
             for wave in many.waves(due):
                 if not self.limit.exceeded(self.failed):
-                    found.update(side_by_side(wave, act, _lost, self.at_once, self._told))
+                    done = side_by_side(wave, act, _lost, self.at_once, self._told)
+                    found.update(done)
+                    self.leaving.update(many.leaving(wanted, done) if self.hand.check else {})
         return [found.get(name) or outcomes.not_begun(name, self.limit.most) for name in wanted if name in now]
 
     def _to_start(self, due: t.Mapping[str, Desired]) -> list[str]:
@@ -70,11 +76,14 @@ class Crew:
         return not self.limit.exceeded(self.failed)
 
 
-def _one(where: Layout, hand: Hand, wanted: t.Mapping[str, Desired], name: str) -> Outcome:
+def _one(
+    where: Layout, hand: Hand, wanted: t.Mapping[str, Desired], leaving: t.Mapping[str, str], name: str
+) -> Outcome:
     """In the process of VM ``name``."""
     wish = wanted[name]
+    reason = f"maqet_vms: state={wish.state}"
     try:
-        result = carry_out(hand, where, name, f"maqet_vms: state={wish.state}", wish.patience.timeout, lambda _: wish)
+        result = carry_out(hand, where, name, reason, wish.patience.timeout, lambda _: wish, leaving)
     except (MaqetError, OSError) as error:
         result = outcomes.failed(name, as_maqet(error))
     return {"name": name, **result, "warnings": hand.warnings}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import types
 import typing as t
 import uuid
 
@@ -77,8 +78,16 @@ class _Work:
 class Ensure:
     """One VM on its way to :class:`Desired`. First :meth:`decide`, which changes nothing, then :meth:`perform`."""
 
-    def __init__(self, where: Layout, desired: Desired, control: Control) -> None:
+    def __init__(
+        self,
+        where: Layout,
+        desired: Desired,
+        control: Control,
+        leaving: neighbours.Leaving = types.MappingProxyType({}),
+    ) -> None:
+        """``leaving``: of check mode, other VMs that would have ended by now."""
         self._where = where
+        self._leaving = leaving
         self._desired = desired
         self._control = control
         self.paths = where.vm(desired.name)
@@ -125,12 +134,13 @@ class Ensure:
             networks.check_definition(intent, self._where, desired.name)
         kinds = {action.kind for action in actions}
         if "start" in kinds:
-            preflight.check_start(intent, stored.intent if stored and now.runs else None)
+            ended = neighbours.ending(self.paths, self._leaving) if self._leaving else []
+            preflight.check_start(intent, *ended, *([stored.intent] if stored and now.runs else []))
         if kinds & {"start", "plug_network"}:
             networks.check_start(intent)
         definition = Definition(desired.name, identity, intent, resolved.files)
         if kinds & {"start", "plug_disk", "change_medium"}:
-            neighbours.check_start(definition, self.paths)
+            neighbours.check_start(definition, self.paths, self._leaving)
         self.work = _Work(actions, definition, resolved.jobs, difference)
         return actions
 

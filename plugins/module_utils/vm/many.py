@@ -101,6 +101,15 @@ def will_start(state: t.Optional[str], runs: bool) -> bool:
     return state == "restarted" or (state in ("running", "paused") and not runs)
 
 
+def leaving(wanted: t.Mapping[str, Desired], done: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, str]:
+    """Which of those that are ``done`` have given back what others may need, and the state that they are in."""
+    return {
+        name: wanted[name].state
+        for name, outcome in done.items()
+        if wanted[name].state in _ENDING and not outcome.get("failed")
+    }
+
+
 def to_show(entries: t.Sequence[t.Any]) -> list[t.Any]:
     """The list as it may be repeated."""
     return [{**entry, **concealed(entry)} if isinstance(entry, t.Mapping) else entry for entry in entries]

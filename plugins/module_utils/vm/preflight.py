@@ -41,17 +41,17 @@ def check_definition(intent: t.Mapping[str, t.Any], where: Layout, remember: boo
         accel.resolve("kvm", wanted["arch"], binary, where.cache if remember else None)
 
 
-def check_start(intent: t.Mapping[str, t.Any], running: t.Optional[t.Mapping[str, t.Any]] = None) -> None:
-    """What must hold in addition before a start. ``running``: the intent of the QEMU that it replaces."""
-    own = {_address(forward) for _option, forward in _forwards(running or {})}
+def check_start(intent: t.Mapping[str, t.Any], *ended: t.Mapping[str, t.Any]) -> None:
+    """What must hold in addition before a start. ``ended``: intents of QEMUs that run now, and will have ended."""
+    own = {_address(forward) for running in ended for _option, forward in _forwards(running)}
     for option, forward in _forwards(intent):
         if _address(forward) not in own:
             _port_allowed(option, forward["host_port"])
             _port_free(option, forward)
     wanted = effective(intent, os.uname().machine)
-    replaced = effective(running, os.uname().machine) if running is not None else None
+    replaced = [effective(running, os.uname().machine) for running in ended]
     vnc = vnc_listens(wanted)
-    if vnc is not None and (replaced is None or vnc_listens(replaced) != vnc):
+    if vnc is not None and vnc not in map(vnc_listens, replaced):
         _port_free("vnc.port", {"protocol": "tcp", "host_address": vnc[0], "host_port": vnc[1]})
     preflight_hardware.check_start(wanted, replaced)
 

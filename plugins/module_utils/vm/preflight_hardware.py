@@ -66,8 +66,8 @@ def _check_type(path: str, value: t.Any, kind: str) -> None:
         raise invalid_option(path, value, "is not a boolean, which QEMU wants", "Write true or false")
 
 
-def check_start(wanted: t.Mapping[str, t.Any], replaced: t.Optional[t.Mapping[str, t.Any]], root: str = "/") -> None:
-    """What a start takes of the host. ``replaced``: the QEMU that ends first, whose pages come back."""
+def check_start(wanted: t.Mapping[str, t.Any], replaced: t.Sequence[t.Mapping[str, t.Any]], root: str = "/") -> None:
+    """What a start takes of the host. ``replaced``: the QEMUs that end first, whose pages come back."""
     for index, device in enumerate(wanted["host_devices"]):
         if "usb" in device:
             hardware.usb_node(f"host_devices[{index}].usb", device["usb"], root)
@@ -77,7 +77,7 @@ def check_start(wanted: t.Mapping[str, t.Any], replaced: t.Optional[t.Mapping[st
         _check_pages(wanted, replaced, root)
 
 
-def _check_pages(wanted: t.Mapping[str, t.Any], replaced: t.Optional[t.Mapping[str, t.Any]], root: str) -> None:
+def _check_pages(wanted: t.Mapping[str, t.Any], replaced: t.Sequence[t.Mapping[str, t.Any]], root: str) -> None:
     kib, memory = wanted["hugepages"], wanted["memory"]
     sizes = hardware.huge_page_sizes(root)
     if kib not in sizes:
@@ -85,8 +85,7 @@ def _check_pages(wanted: t.Mapping[str, t.Any], replaced: t.Optional[t.Mapping[s
         raise invalid_option("hugepages", spelled(kib), "is no size of huge pages that this host has", has)
     needed = memory * 1024 // kib
     left = hardware.huge_pages_left(kib, root)
-    if replaced is not None and replaced["hugepages"] == kib:
-        left += replaced["memory"] * 1024 // kib
+    left += sum(other["memory"] * 1024 // kib for other in replaced if other["hugepages"] == kib)
     if left < needed:
         file = f"/sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages"
         raise invalid_option(

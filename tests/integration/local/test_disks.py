@@ -280,6 +280,25 @@ def test_a_disk_that_two_vms_want(name: str, other: str) -> None:
     modules.must("maqet_vm", name=name, state="absent", **FORCED)
 
 
+def test_a_base_that_a_vm_is_to_write(name: str, other: str, tmp_path: Path) -> None:
+    """Not by a start, a plugged disk or another path to it, while the overlay is there, though its VM never ran."""
+    base = raw(tmp_path / "base.img")
+    link = tmp_path / "link.img"
+    link.symlink_to(base)
+    given(other, state="present", disks=[{"name": "top", "base": base}])
+    disks = [{"name": "root", "path": str(link), "format": "raw"}]
+    refused = module(name, state="running", disks=disks, **NOTHING)
+    assert refused["error_code"] == "invalid_option" and f"is the base of a disk of VM {other}" in refused["msg"], (
+        refused
+    )
+    assert not Path(layout().vms, name).exists()
+    given(name, disks=[{**disks[0], "readonly": True}])
+    plugged = module(name, disks=disks, allow_restart=True, **FORCED)
+    assert plugged["error_code"] == "invalid_option" and f"VM {other}" in plugged["msg"], plugged
+    modules.must("maqet_vm", name=other, state="absent", purge=True)
+    given(name, disks=disks, allow_restart=True, **FORCED)
+
+
 def test_a_task_that_is_killed_while_it_copies(name: str, tmp_path: Path) -> None:
     """No program goes on without it, and the next task begins anew."""
     source = tmp_path / "source.img"

@@ -337,3 +337,59 @@ def test_a_play(pair: Pair) -> None:
     assert moved.tasks[0].result["changed"], moved.output
     assert f"<{source.name}> {pair.vm} -> {to}: handed over" in moved.output
     pair.at = target
+
+
+@pytest.mark.long
+def test_a_drain(pair: Pair) -> None:
+    """By the playbook: who can moves, who cannot is stopped or ends it, and all of them come back as they were."""
+    source, target = pair.here, pair.there
+    variables = {
+        host.name: {"ansible_connection": "local", "ansible_python_interpreter": str(host.python(pair.folder))}
+        for host in (source, target)
+    }
+    inventory = pair.folder / "hosts.json"
+    inventory.write_text(json.dumps({"all": {"hosts": variables}}), "utf-8")
+    bound = f"{pair.vm}-bound"  # to its host, by a file that the other one does not have
+    only_here = source.path(f"{SYSTEM.state}/only-here")
+    only_here.write_bytes(bytes(1024))
+    disk = {"name": "iso", "path": f"{SYSTEM.state}/only-here", "format": "raw", "readonly": True}
+    made = source.module("maqet_vm", name=bound, state="paused", accel="tcg", memory="32", disks=[disk])
+    assert not made["failed"], made
+    source.module("maqet_vm", name=pair.vm, labels={"role": "web"})
+
+    def run(*options: str, **more: t.Any) -> play.PlayOutcome:
+        given = {"drain_hosts": source.name, "drain_become": False, "drain_to": target.name, **more}
+        given = {"drain_stop_timeout": 0, "drain_force": True, **given}
+        return play.run_playbook(inventory, "maqet.qemu.drain", given, options=options)
+
+    def there(host: twins.Twin) -> t.Dict[str, t.Tuple[str, Result]]:
+        found = host.module("maqet_vm_info")["vms"]
+        return {vm["name"]: (vm["status"], vm["definition"].get("labels", {})) for vm in found}
+
+    before = there(source)
+    assert before == {pair.vm: ("running", {"role": "web"}), bound: ("prelaunch", {})}
+    try:
+        refused = run(drain_unmovable="fail")
+        assert refused.rc != 0 and refused.changed == [] and there(source) == before, refused.output
+        words = refused.result("Demand that all of them can")["msg"]
+        assert bound in words and "only-here cannot be opened" in words and f"{pair.vm} (" not in words
+        foreseen = run("--check").must_succeed()
+        assert there(source) == before and there(target) == {}
+        done = run().must_succeed()
+        assert done.changed == foreseen.changed
+        assert [name.split()[0] for name in done.changed] == ["Note", "Note", "Move", "Stop"]
+        assert there(source) == {bound: ("stopped", {"drained": "paused"})}
+        moved = {pair.vm: ("running", {"role": "web", "drained_from": source.name})}
+        assert there(target) == moved
+        assert run().must_succeed().changed == []
+        away = run("--check", drain_end=True).must_succeed()
+        assert away.changed[0] == "Move those home that came from there" and there(target) == moved
+        back = run(drain_end=True).must_succeed()
+        assert [name.split()[0] for name in back.changed] == ["Move", "Have", "Forget"]
+        assert there(source) == before and there(target) == {}
+        assert run(drain_end=True).must_succeed().changed == []
+    finally:
+        for host in (source, target):
+            host.module("maqet_vm", name=bound, state="absent", purge=True, **KILL)
+        only_here.unlink()
+        pair.at = next(host for host in (source, target) if pair.qemus(host))

@@ -95,8 +95,9 @@ def test_snapshot_fleet(local: Local, vms: list[str]) -> None:
 
 @pytest.mark.long
 def test_drain(local: Local, vms: list[str]) -> None:
-    """Which VMs ran is noted before they are stopped, and only those run again; other labels stay."""
+    """Which VMs ran or were paused is noted before they are stopped, and only these are so again; other labels stay."""
     modules.must("maqet_vm", name=vms[0], labels={"role": "web"})
+    modules.must("maqet_vm", name=vms[1], state="paused")
     wanted: Result = {"drain_vms": vms, "drain_stop_timeout": 0, "drain_force": True}
 
     def now() -> tuple[list[str], list[Result]]:
@@ -104,13 +105,27 @@ def test_drain(local: Local, vms: list[str]) -> None:
         return [vm["status"] for vm in found], [vm["definition"].get("labels", {}) for vm in found]
 
     foreseen = run(local, "drain", "--check", **wanted).must_succeed()
-    assert foreseen.changed == ["Note which of them run", "Stop them"]
-    assert now() == (["running"] * 3 + ["stopped"], [{"role": "web"}, {}, {}, {}])
+    assert foreseen.changed == ["Note which of the others run", "Stop the others"]
+    assert now() == (["running", "paused", "running", "stopped"], [{"role": "web"}, {}, {}, {}])
     assert run(local, "drain", **wanted).must_succeed().changed == foreseen.changed
     noted = {"drained": "running"}
-    assert now() == (["stopped"] * 4, [{"role": "web", **noted}, noted, noted, {}])
+    assert now() == (["stopped"] * 4, [{"role": "web", **noted}, {"drained": "paused"}, noted, {}])
     assert run(local, "drain", **wanted).must_succeed().changed == []
     ended = run(local, "drain", **wanted, drain_end=True).must_succeed()
-    assert ended.changed == ["Have them run again", "Forget that they did"]
-    assert now() == (["running"] * 3 + ["stopped"], [{"role": "web"}, {}, {}, {}])
+    assert ended.changed == ["Have them run again, or paused", "Forget what was noted"]
+    assert now() == (["running", "prelaunch", "running", "stopped"], [{"role": "web"}, {}, {}, {}])
     assert run(local, "drain", **wanted, drain_end=True).must_succeed().changed == []
+    # One that has not begun is as good as paused for the next drain.
+    run(local, "drain", **wanted).must_succeed()
+    assert now()[1][1] == {"drained": "paused"}
+    run(local, "drain", **wanted, drain_end=True).must_succeed()
+    modules.must("maqet_vm", name=vms[1], state="running")
+
+
+@pytest.mark.long
+def test_drain_to_nowhere(local: Local) -> None:
+    """Hosts that are not in the inventory, or are drained themselves, are no reason to stop anything."""
+    for to in ("localhost", ["localhost", "elsewhere"]):
+        refused = run(local, "drain", "--check", drain_to=to)
+        assert refused.rc != 0
+        assert [task.task for task in refused.tasks] == ["Demand that they can go to where they are to go"]

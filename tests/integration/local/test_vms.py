@@ -138,12 +138,40 @@ def test_a_port_goes_from_one_to_another(place: Place) -> None:
     assert not first["failed"], first
     entries = [{"name": "new", "networks": [card]}, {"name": "stays"}]
     wanted: Result = {"vms": entries, "defaults": defaults, "purge": True}
+    foreseen = place.run("maqet_vms", check=True, **wanted)
     done = place.run("maqet_vms", **wanted)
     assert not done["failed"], done
     assert kinds(done) == {"new": ["define", "start", "resume"], "stays": [], "old": ["stop", "undefine"]}
+    assert not foreseen["failed"] and kinds(foreseen) == kinds(done) and foreseen["diff"] == done["diff"]
     assert place.status() == {"new": "running", "stays": "running"}
     again = place.run("maqet_vms", **wanted)
     assert not again["changed"] and [vm["name"] for vm in again["vms"]] == ["new", "stays"]
+
+
+def test_check_mode_knows_who_gives_back(place: Place, tmp_path: Path) -> None:
+    """A port and a disk of a VM that is to stop are free for the next one, and only if it can stop; a base is not."""
+    card = {"type": "user", "hostfwd": [{"host_address": "127.0.0.1", "host_port": free_port(), "guest_port": 22}]}
+    disk, base = tmp_path / "disk.img", tmp_path / "base.img"
+    for path in (disk, base):
+        path.write_bytes(bytes(1 << 20))
+    has: Result = {"networks": [card], "disks": [{"path": str(disk), "format": "raw"}]}
+    over: Result = {"name": "over", "disks": [{"name": "top", "base": str(base)}]}
+    first = place.run("maqet_vms", vms=[{"name": "old", **has}, over], defaults={**QUICK, "state": "running"})
+    assert not first["failed"], first
+    stopped: Result = {"name": "old", "state": "stopped"}
+    wanted: Result = {"defaults": {**QUICK, "state": "running"}, "vms": [{"name": "new", **has}, stopped]}
+    foreseen = place.run("maqet_vms", check=True, **wanted)
+    assert not foreseen["failed"] and kinds(foreseen)["new"] == ["define", "start", "resume"], foreseen
+    asked = {**wanted, "_part": {"done": ["old"], "bad": ["old"], "failed": 1, "all": 2}, "progress": 1}
+    assert "listened on" in place.run("maqet_vms", check=True, **asked)["vms"][0]["msg"]
+    asked["_part"]["bad"] = []
+    assert "msg" not in place.run("maqet_vms", check=True, **asked)["vms"][0]
+    writes: Result = {"name": "new", "disks": [{"path": str(base), "format": "raw"}]}
+    for state, refused in (("stopped", True), ("absent", False)):
+        entries = [writes, {"name": "over", "state": state}]
+        assert place.run("maqet_vms", check=True, vms=entries, defaults=wanted["defaults"])["failed"] is refused
+    done = place.run("maqet_vms", **wanted)
+    assert not done["failed"] and kinds(done) == kinds(foreseen), done
 
 
 def test_what_is_not_listed_goes_and_its_disks_stay_unless_told(place: Place) -> None:

@@ -278,6 +278,32 @@ def test_no_agent(world: World) -> None:
     world.run(scenario)
 
 
+def test_a_client_that_hangs_up(world: World) -> None:
+    """What only waits, for an agent or for its turn, ends at once; what the agent has got goes on to its outcome."""
+
+    async def scenario(agent: Agent) -> None:
+        world.session.open, gone = False, asyncio.Event()
+        waiting = asyncio.ensure_future(agent.execute("guest-ping", {}, 60, wait=True, gone=gone))
+        while not world.session.listeners:
+            await asyncio.sleep(0)
+        gone.set()
+        error = await fails(waiting, "client_gone")
+        assert error.details["sent"] is False and "while no agent has opened the port" in str(error)
+        world.session.open, gone = True, asyncio.Event()
+        world.say = lambda message: ()
+        slow = asyncio.ensure_future(agent.execute("guest-fstrim", {}, 60, gone=gone))
+        while not world.commands:
+            await asyncio.sleep(0)
+        queued = asyncio.ensure_future(agent.execute("guest-ping", {}, 60, gone=gone))
+        gone.set()
+        assert "other commands" in str(await fails(queued, "client_gone"))
+        world.writer.write(b'{"return": "trimmed"}\n')
+        assert await slow == "trimmed"
+
+    world.run(scenario)
+    assert world.commands == ["guest-fstrim"]
+
+
 def test_an_agent_that_goes_away(world: World) -> None:
     """Its port is closed: nobody waits for the deadline. Or QEMU itself hangs up."""
 

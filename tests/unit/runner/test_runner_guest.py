@@ -27,9 +27,19 @@ class FakeAgent:
     def __init__(self) -> None:
         self.asked: list[tuple[str, t.Any, int, bool]] = []
         self.answers: dict[str, list[t.Any]] = {}
+        self.waited: list[bool] = []  # for whom: whether it would be given up if its client hung up
 
-    async def execute(self, command: str, arguments: Message, seconds: float, max_reply: int, wait: bool) -> t.Any:
+    async def execute(
+        self,
+        command: str,
+        arguments: Message,
+        seconds: float,
+        max_reply: int,
+        wait: bool,
+        gone: t.Optional[asyncio.Event],
+    ) -> t.Any:
         self.asked.append((command, arguments, max_reply, wait))
+        self.waited.append(gone is not None)
         assert 0 < seconds <= 30
         answers = self.answers.get(command)
         answer = answers.pop(0) if answers else {}
@@ -55,6 +65,18 @@ class World:
         listed = [{"execute": one} if isinstance(one, str) else one for one in commands]
         desk = GuestDesk(t.cast(t.Any, self.agent), self.gate, t.cast(t.Any, FakeSession()))
         return asyncio.run(desk.serve({"commands": listed, **fields}, Caller(uid=0)))
+
+    def ask_and_leave(self, *commands: t.Union[str, Message], **fields: t.Any) -> Message:
+        """The same by a client that is gone by then."""
+        listed = [{"execute": one} if isinstance(one, str) else one for one in commands]
+        desk = GuestDesk(t.cast(t.Any, self.agent), self.gate, t.cast(t.Any, FakeSession()))
+
+        async def whole() -> Message:
+            gone = asyncio.Event()
+            gone.set()
+            return await desk.serve({"commands": listed, **fields}, Caller(uid=0), gone)
+
+        return asyncio.run(whole())
 
     def fails(self, code: str, *commands: t.Union[str, Message], **fields: t.Any) -> MaqetError:
         with pytest.raises(MaqetError) as caught:
@@ -126,6 +148,28 @@ def test_a_program_is_asked_about_until_it_has_ended(world: World) -> None:
         ("guest-exec-status", "intent", None),
         ("guest-exec-status", "result", "success"),
     ]
+
+
+def test_a_client_that_is_gone_asks_no_more(world: World) -> None:
+    """Its program goes on, and the record says that nobody knows of its end; an address nobody needs."""
+    assert world.agent
+    world.agent.answers = {"guest-exec": [{"pid": 7}], "guest-exec-status": [{"exited": False}] * 2, INTERFACES: [[]]}
+    with pytest.raises(MaqetError, match="goes on in the guest as process 7") as caught:
+        world.ask_and_leave(EXEC, allow_dangerous=True, wait_exit=True)
+    assert caught.value.error_code == "client_gone"
+    with pytest.raises(MaqetError, match="hung up") as caught:
+        world.ask_and_leave(INTERFACES, wait_address={"family": "any", "macs": [CARD]})
+    assert caught.value.error_code == "client_gone"
+    assert [command for command, *_rest in world.agent.asked] == ["guest-exec", "guest-exec-status", INTERFACES]
+    assert [entry[2] for entry in world.recorded] == [None, "success", None, "failed", None, "failed"]
+    assert "hung up" in records(world.log)[-1]["error"]
+
+
+def test_a_list_that_has_begun_is_carried_through(world: World) -> None:
+    """A guest whose file systems a list has frozen must see the rest of it."""
+    assert world.agent
+    world.ask_and_leave("guest-ping", "guest-get-time", "guest-ping")
+    assert world.agent.waited == [True, False, False] and len(world.agent.asked) == 3
 
 
 def test_a_program_that_does_not_end(world: World) -> None:

@@ -19,6 +19,40 @@ from ansible_collections.maqet.qemu.tests.unit.qmp.fakes import PATIENCE, Messag
 from ansible_collections.maqet.qemu.tests.unit.runner.serving import HELLO, World, qmp
 
 
+@pytest.mark.parametrize("leaves", [True, False], ids=["gone", "listens"])
+def test_a_client_that_leaves_while_it_waits_for_an_agent(world: World, leaves: bool) -> None:
+    """Its place is free again. One that has only said its last word still gets its answer."""
+
+    async def scenario() -> None:
+        begun, ends = asyncio.Event(), asyncio.Event()
+        events: list[asyncio.Event] = []
+
+        async def guest(_message: Message, _caller: t.Any, gone: asyncio.Event) -> Message:
+            events.append(gone)
+            begun.set()
+            await (gone if leaves else ends).wait()
+            return {"gone": gone.is_set()}
+
+        house = world.server._house  # pylint: disable=protected-access
+        house.service.guest = guest  # type: ignore[assignment]
+        talk = await world.talk()
+        await talk.say({"id": 1, "op": "guest", "commands": [{"execute": "guest-ping"}]})
+        await begun.wait()
+        assert len(house.bounds.writers) == 1 and not events[0].is_set()
+        if leaves:
+            talk.writer.close()
+            while house.bounds.writers:
+                await asyncio.sleep(0)
+            assert events[0].is_set()
+        else:
+            talk.writer.write_eof()
+            await (await world.talk()).ask({"id": 1, "op": "status"})  # it has been seen by now
+            ends.set()
+            assert (await talk.hear())["result"] == {"gone": False}
+
+    world.run(scenario)
+
+
 def test_a_slow_command_blocks_nobody(world: World) -> None:
     async def scenario() -> None:
         go_on, begun = asyncio.Event(), asyncio.Event()

@@ -78,6 +78,50 @@ def test_the_intent_is_on_disk_before_it_is_sent(world: World) -> None:
     assert on_disk == [["intent"], ["intent", "result", "intent"]]
 
 
+def test_what_only_looks_has_its_intents_on_disk_together(world: World) -> None:
+    on_disk: list[list[str]] = []
+
+    async def look() -> None:
+        on_disk.append([record["phase"] for record in records(world.log)])
+
+    async def scenario() -> None:
+        world.session.acts = {"query-status": look, "stop": look}
+        asked = qmp(1, "query-status", "query-name", "stop", "query-status", "query-kvm")
+        result = (await (await world.talk()).ask(asked))["result"]
+        assert result["responses"] == [{}] * 5
+        assert result["audit"] == records(world.log)
+
+    world.run(scenario)
+    before = ["intent", "intent", "result", "result", "intent", "result"]
+    assert on_disk == [["intent", "intent"], before[:5], [*before, "intent", "intent"]]
+    assert [record["op"] for record in records(world.log) if record["phase"] == "result"] == [
+        *("query-status", "query-name", "stop", "query-status", "query-kvm")
+    ]
+
+
+def test_what_was_not_sent_any_more_is_recorded_as_that(world: World) -> None:
+    async def refuse() -> None:
+        raise QmpError("GenericError", "not now")
+
+    async def scenario() -> None:
+        world.session.acts = {"query-name": refuse}
+        asked = qmp(1, "query-status", "query-name", "query-kvm", "query-cpus-fast", "stop")
+        error = (await (await world.talk()).ask(asked))["error"]
+        assert error["error_code"] == "qmp_error" and error["responses"] == [{}]
+        assert error["audit"] == records(world.log)
+
+    world.run(scenario)
+    assert [name for name, _arguments in world.session.heard] == ["query-status", "query-name"]
+    ended = {record["op"]: record for record in records(world.log) if record["phase"] == "result"}
+    assert {name: (record["res"], record.get("error_class")) for name, record in ended.items()} == {
+        "query-status": ("success", None),
+        "query-name": ("failed", "GenericError"),
+        "query-kvm": ("failed", "not_sent"),
+        "query-cpus-fast": ("failed", "not_sent"),
+    }
+    assert "it was not sent" in ended["query-kvm"]["error"]
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [

@@ -140,3 +140,20 @@ def test_many_failures_are_counted_rather_than_quoted() -> None:
     bad = [outcomes.failed(f"v{number}", MaqetError("No.", "x")) for number in range(9)]
     text = str(outcomes.failure(bad, {}))
     assert text.startswith("9 of 9 VMs failed. v0: No.; ") and text.endswith("v4: No.; and 4 others, see vms")
+
+
+@pytest.mark.parametrize(
+    ("state", "runs", "starts"),
+    [
+        ("running", False, True),
+        ("running", True, False),
+        ("paused", False, True),
+        ("restarted", True, True),
+        ("stopped", False, False),
+        ("absent", True, False),
+        ("present", False, False),
+        (None, False, False),
+    ],
+)
+def test_who_will_be_started(state: str | None, runs: bool, starts: bool) -> None:
+    assert many.will_start(state, runs) is starts

@@ -95,14 +95,19 @@ def test_a_base_that_somebody_writes(host: Host, tmp_path: pathlib.Path) -> None
     assert "disks[0].base" in blamed(neighbours.check_start, definition, paths)
 
 
-def test_a_base_of_a_vm_that_runs_is_not_written(host: Host, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("runs", [False, True])
+def test_the_base_of_another_vm_is_not_written(host: Host, tmp_path: pathlib.Path, runs: bool) -> None:
+    """An overlay is spoiled by that whether its VM runs or not; reading it is nobody's harm."""
     base, top = tmp_path / "base", tmp_path / "top"
     for path in (base, top):
         path.touch()
-    host.vm("other", DiskFile(str(top), "qcow2", True, str(base), "raw"), True)
-    paths = host.where.vm("web")
-    assert "VM other runs and reads it" in blamed(neighbours.check_free, "disks[0]", str(base), True, paths)
-    neighbours.check_free("disks[0]", str(base), False, paths)
+    host.vm("other", DiskFile(str(top), "qcow2", True, str(base), "raw"), runs)
+    paths = host.vm("web", DiskFile(str(base), "raw"))
+    definition = Definition.from_json(files.read_json(paths.definition))
+    message = blamed(neighbours.check_start, definition, paths)
+    assert message.startswith(f"disks[0]: {str(base)!r} is the base of a disk of VM other, ")
+    paths = host.vm("web", DiskFile(str(base), "raw"), readonly=True)
+    neighbours.check_start(Definition.from_json(files.read_json(paths.definition)), paths)
 
 
 def test_ourselves_and_what_cannot_be_read_do_not_count(host: Host, tmp_path: pathlib.Path) -> None:

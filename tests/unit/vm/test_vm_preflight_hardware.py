@@ -80,7 +80,7 @@ def pages(root: pathlib.Path, free: int) -> None:
 
 
 def start(root: pathlib.Path, replaced: dict[str, t.Any] | None = None, **intent: t.Any) -> None:
-    old = None if replaced is None else effective(replaced, "x86_64")
+    old = [] if replaced is None else [effective(replaced, "x86_64")]
     preflight_hardware.check_start(effective(intent, "x86_64"), old, str(root))
 
 
