@@ -88,7 +88,6 @@ def test_what_only_looks_has_its_intents_on_disk_together(world: World) -> None:
         world.session.acts = {"query-status": look, "stop": look}
         asked = qmp(1, "query-status", "query-name", "stop", "query-status", "query-kvm")
         result = (await (await world.talk()).ask(asked))["result"]
-        assert result["responses"] == [{}] * 5
         assert result["audit"] == records(world.log)
 
     world.run(scenario)
