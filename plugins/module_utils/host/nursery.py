@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 
 # Characters for the command line of each child, which is that of an ordinary runner.
-_ROOM = 4096
+_ROOM = 1024
 
 
 class Nursery:

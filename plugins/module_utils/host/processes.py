@@ -138,12 +138,16 @@ def command_lines() -> t.Iterator[tuple[int, list[str]]]:
 
 
 def command_line(pid: int) -> list[str]:
-    """The words with which a process was started; none if it has ended or is the kernel's (proc(5))."""
+    """The words with which a process was started; none if it has ended or is the kernel's (proc(5)).
+
+    Without empty ones at the end: some processes have room there, for they write their own.
+    """
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+            line = file.read().rstrip(b"\0")
     except OSError:
         return []
+    return [os.fsdecode(word) for word in line.split(b"\0")] if line else []
 
 
 def argument(words: t.Sequence[str], option: str) -> t.Optional[str]:
