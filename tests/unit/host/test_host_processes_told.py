@@ -104,7 +104,11 @@ def test_one_that_lives(stack: contextlib.ExitStack) -> None:
     assert processes.exit_status(Grandchild(stack, "true").pidfd, 0) is None
 
 
-@pytest.mark.parametrize("words", [["sh", "", ""], ["a b", "\u00e9\n", "\udcff"], ["sh"]])
+def test_room_behind_a_command_line_is_no_words(stack: contextlib.ExitStack) -> None:
+    assert processes.command_line(waiting(stack, "sh", "", "").pid) == ["sh", "-c", "echo; read nothing"]
+
+
+@pytest.mark.parametrize("words", [["sh", "", "b"], ["a b", "\u00e9\n", "\udcff"], ["sh"]])
 def test_a_command_line(stack: contextlib.ExitStack, words: list[str]) -> None:
     child = waiting(stack, *words)
     whole = [words[0], "-c", "echo; read nothing", *words[1:]]
