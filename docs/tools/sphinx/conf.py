@@ -27,8 +27,8 @@ html_use_modindex = False
 html_use_index = False
 html_copy_source = False
 
-# The site is built without the net, so that Ansible's own inventory of labels cannot be asked (intersphinx). These few are
-# all that antsibull-docs and our pages refer to.
+# The site is built without the net, so that Ansible's own inventory of labels cannot be asked (intersphinx). These few
+# are all that antsibull-docs and our pages refer to.
 ANSIBLE = "https://docs.ansible.com/ansible/latest/"
 LABELS = {
     "action_plugins": "plugins/action.html#action-plugins",
