@@ -58,8 +58,8 @@ def access_remedy() -> str:
     if os.geteuid() != 0:
         return "Change its mode or owner, or run the task as another user (become)"
     return (
-        "Only SELinux, AppArmor or a network file system refuse something to root. What it was, the end of dmesg says, or "
-        "ausearch -m avc -ts recent"
+        "Only SELinux, AppArmor or a network file system refuse something to root. What it was, the end of dmesg says, "
+        "or ausearch -m avc -ts recent"
     )
 
 

@@ -36,7 +36,7 @@ _UNSUPPORTED = re.compile(r"Unsupported parameters for \(.*?\) module: (.*?)\. S
 
 
 def meant(refusal: str) -> str:
-    """Which options were probably meant by those that Ansible's ``refusal`` calls unsupported; empty if none is near."""
+    """Which options the unsupported ones in Ansible's ``refusal`` were probably meant to be; empty if none is near."""
     found = _UNSUPPORTED.fullmatch(refusal)
     if found is None:
         return ""
