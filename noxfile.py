@@ -352,6 +352,9 @@ def docs(session: nox.Session) -> None:
         external=True,
     )
     session.run(sys.executable, "-m", f"{TOOLS}.links", str(site), env=env, external=True)
+    session.run(
+        *(sys.executable, "-m", "ansible_collections.maqet.qemu.tests.unit.docs.examples"), env=env, external=True
+    )
     closing(f"docs: {len(list(site.rglob('*.html')))} pages, {site / 'index.html'}")
 
 

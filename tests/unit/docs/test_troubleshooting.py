@@ -34,7 +34,7 @@ ELSEWHERE = {
 @pytest.fixture
 def where(tmp_path: pathlib.Path) -> Layout:
     """A host without a VM."""
-    return Layout(*(str(tmp_path / name) for name in "srl"), "user", str(tmp_path / "c"))
+    return Layout(str(tmp_path / "s"), str(tmp_path / "r"), str(tmp_path / "l"), "user", str(tmp_path / "c"))
 
 
 def said(where: Layout, module: str, **options: t.Any) -> str:
