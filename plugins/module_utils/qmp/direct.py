@@ -172,8 +172,10 @@ class DirectMonitor(Closing):
             raise self._unreachable(f"what it sent is not QMP: {error}") from None
 
     def _too_late(self) -> MaqetError:
+        # QEMU takes a second call and greets it when the first client has gone.
+        alone = "" if hasattr(self, "greeting") else ". QEMU hangs, or another client holds it: a monitor has one at a time"
         return self._unreachable(
-            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown",
+            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown{alone}",
             "qmp_timeout",
             outcome_unknown=True,
         )
