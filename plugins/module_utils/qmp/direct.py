@@ -173,9 +173,9 @@ class DirectMonitor(Closing):
 
     def _too_late(self) -> MaqetError:
         # QEMU takes a second call and greets it when the first client has gone.
-        alone = "" if hasattr(self, "greeting") else ". QEMU hangs, or another client holds it: a monitor has one at a time"
+        alone = ". QEMU hangs, or another client holds it: a monitor has one at a time"
         return self._unreachable(
-            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown{alone}",
+            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown{'' if hasattr(self, 'greeting') else alone}",
             "qmp_timeout",
             outcome_unknown=True,
         )
