@@ -20,6 +20,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp import handover
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed, Deadline, LineSocket
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 
+_ALONE = ". QEMU hangs, or another client holds it: a monitor has one at a time"
+
 
 class DirectMonitor(Closing):
     """A negotiated QMP session on ``path``; all of it must end within ``seconds``."""
@@ -173,9 +175,9 @@ class DirectMonitor(Closing):
 
     def _too_late(self) -> MaqetError:
         # QEMU takes a second call and greets it when the first client has gone.
-        alone = ". QEMU hangs, or another client holds it: a monitor has one at a time"
+        alone = "" if hasattr(self, "greeting") else _ALONE
         return self._unreachable(
-            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown{'' if hasattr(self, 'greeting') else alone}",
+            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown{alone}",
             "qmp_timeout",
             outcome_unknown=True,
         )
