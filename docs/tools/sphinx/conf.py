@@ -37,7 +37,7 @@ LABELS = {
     "common_return_values": "reference_appendices/common_return_values.html#common-return-values",
 }
 _PLUGIN = re.compile(r"ansible_collections\.(\w+)\.(\w+)\.(\w+)_(\w+?)(?:__.*)?")
-_VARIABLE = re.compile(r"ANSIBLE_CACHE_\w+")
+_VARIABLE = re.compile(r"ANSIBLE_(INVENTORY_)?CACHE\w*")
 
 
 def elsewhere(target: str) -> str | None:
