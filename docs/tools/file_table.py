@@ -35,5 +35,5 @@ def table() -> list[str]:
     for path, what in rows():
         tree, _, rest = path.partition("/")
         system, user = TREES[tree]
-        made.append((f"``{system}/{rest}``", f"``{user}/{rest}``", what[0].upper() + what[1:] + "."))
+        made.append((f"``{system}/{rest}``", f"``{user}/{rest}``", what[0].upper() + what[1:] + ("" if what.endswith("?") else ".")))
     return rst.table(("Root", "Any other user", "What"), made, (30, 32, 38))
