@@ -33,7 +33,8 @@ def table() -> list[str]:
     """Lines of the table, tree by tree as there."""
     made = []
     for path, what in rows():
-        tree, _, rest = path.partition("/")
+        tree, _slash, rest = path.partition("/")
         system, user = TREES[tree]
-        made.append((f"``{system}/{rest}``", f"``{user}/{rest}``", what[0].upper() + what[1:] + ("" if what.endswith("?") else ".")))
+        sentence = what[0].upper() + what[1:] + ("" if what.endswith("?") else ".")
+        made.append((f"``{system}/{rest}``", f"``{user}/{rest}``", sentence))
     return rst.table(("Root", "Any other user", "What"), made, (30, 32, 38))

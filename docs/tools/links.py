@@ -68,7 +68,7 @@ def site_problems(folder: Path) -> tuple[int, list[str]]:
 def _page_problem(path: Path, target: str, pages: t.Mapping[Path, Page]) -> str | None:
     if re.match(r"data:|[a-z]+:|//", target):
         return None if target.startswith("data:") else external_problem(target)
-    name, _, anchor = unquote(target).partition("#")
+    name, _hash, anchor = unquote(target).partition("#")
     led_to = (path.parent / name.partition("?")[0]).resolve() if name else path
     if not led_to.exists():
         return f"no such file: {target}"
@@ -88,7 +88,7 @@ def markdown_problems(root: Path, names: t.Iterable[str]) -> tuple[int, list[str
             if "://" in target:
                 problem = external_problem(target)
             else:
-                file, _, anchor = target.partition("#")
+                file, _hash, anchor = target.partition("#")
                 led_to = (root / name).parent / file if file else root / name
                 problem = None if led_to.exists() else f"no such file: {target}"
                 if anchor and not problem and anchor not in _headings(led_to):

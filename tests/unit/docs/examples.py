@@ -233,8 +233,10 @@ def _value(entry: Options, value: t.Any) -> t.Any:
 def _builtin(name: str) -> frozenset[str]:
     """Options of a module of ansible-core and their aliases, and what it takes besides."""
     module = importlib.import_module(f"ansible.modules.{name}")
-    options = yaml.safe_load(module.DOCUMENTATION)["options"]
-    files = ("attributes", "mode", "owner", "group", "decrypt", "unsafe_writes") if "dest" in options else ()
+    documented = yaml.safe_load(module.DOCUMENTATION)
+    options, fragments = documented["options"], documented.get("extends_documentation_fragment", [])
+    files = ("attributes", "mode", "owner", "group", "unsafe_writes") if "files" in fragments else ()
+    files += ("decrypt",) if "decrypt" in fragments else ()
     aliases = [alias for option in options.values() for alias in option.get("aliases", [])]
     return frozenset((*options, *aliases, *files))
 
