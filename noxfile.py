@@ -25,7 +25,7 @@ COLLECTION = DEV / "collections" / "ansible_collections" / "maqet" / "qemu"  # a
 SANITY = DEV / "sanity"
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "sanity", "unit", "integration", "molecule", "chaos", "bench"]
+nox.options.sessions = ["lint", "sanity", "unit", "integration", "molecule", "chaos", "bench", "docs"]
 
 
 def closing(text: str) -> None:
@@ -315,6 +315,47 @@ def ansible_test(
         except nox.command.CommandFailed:
             content = False
     return (content, *sanity_results(target / "tests" / "output" / "junit"))
+
+
+# --- docs ------------------------------------------------------------------------------------------------------------
+
+TOOLS = "ansible_collections.maqet.qemu.docs.tools"
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The parts of the guides that are made from the code, then the site, and all links of it. A warning is an error.
+
+    ``--parts``: the parts alone.
+    """
+    env = {"PYTHONPATH": str(DEV / "collections")}
+    session.run(sys.executable, "-m", f"{TOOLS}.generate", env=env, external=True)
+    if "--parts" in session.posargs:
+        return
+    source, site = DEV / "docs" / "rst", DEV / "docs" / "html"
+    shutil.rmtree(DEV / "docs", ignore_errors=True)
+    source.mkdir(parents=True, mode=0o755)  # antsibull-docs wants a folder that nobody else can write
+    session.run(
+        *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "--check-extra-docs-refs"),
+        *("--validate-collection-refs", "self", str(COLLECTION)),
+        external=True,
+    )
+    session.run(
+        *("antsibull-docs", "--config-file", "docs/tools/sphinx/antsibull-docs.cfg", "collection", "--use-current"),
+        *("--fail-on-error", "--squash-hierarchy", "--dest-dir", str(source), "maqet.qemu"),
+        external=True,
+    )
+    # It copies pages alone, and leaves out what they show.
+    shutil.copytree(ROOT / "docs/docsite/rst/images", source / "docsite" / "images")
+    session.run(
+        *("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "-c", "docs/tools/sphinx", str(source), str(site)),
+        external=True,
+    )
+    session.run(sys.executable, "-m", f"{TOOLS}.links", str(site), env=env, external=True)
+    session.run(
+        *(sys.executable, "-m", "ansible_collections.maqet.qemu.tests.unit.docs.examples"), env=env, external=True
+    )
+    closing(f"docs: {len(list(site.rglob('*.html')))} pages, {site / 'index.html'}")
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------

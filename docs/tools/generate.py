@@ -16,6 +16,8 @@ from ansible_collections.maqet.qemu.docs.tools import (
     change_table,
     chaos_table,
     command_table,
+    error_table,
+    file_table,
     policy_table,
     rule_table,
 )
@@ -29,6 +31,8 @@ PARTS: t.Final[dict[str, t.Callable[[], t.List[str]]]] = {
     "changes": change_table.table,
     "chaos": chaos_table.table,
     "commands": command_table.table,
+    "error-codes": error_table.table,
+    "files": file_table.table,
     "policy-keys": policy_table.table,
     "policy-kinds": policy_table.kinds,
     "rules": rule_table.table,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -22,9 +23,26 @@ class _Module(AnsibleModule):  # type: ignore[misc]
     """Ansible's module, which is silent about options that it refuses itself."""
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
-        """Fail without repeating the options unless told to: a misspelt one may hold a password that no spec knows."""
-        super().fail_json(msg, **{"invocation": {"module_args": {}}, **kwargs})
+        """Fail without repeating the options unless told to: a misspelt one may hold a password that no spec knows.
+
+        What Ansible itself refuses, before any of ours is called, are the options.
+        """
+        ours = {"invocation": {"module_args": {}}, "error_code": "invalid_option"}
+        super().fail_json(meant(msg) + msg, **{**ours, **kwargs})
         raise AssertionError("fail_json returned")
+
+
+_UNSUPPORTED = re.compile(r"Unsupported parameters for \(.*?\) module: (.*?)\. Supported parameters include: (.*)\.")
+
+
+def meant(refusal: str) -> str:
+    """Which options the unsupported ones in Ansible's ``refusal`` were probably meant to be; empty if none is near."""
+    found = _UNSUPPORTED.fullmatch(refusal)
+    if found is None:
+        return ""
+    known = [name.partition(" ")[0] for name in found[2].split(", ")]  # an alias stands in brackets
+    hints = [(word, suggestion(word.rpartition(".")[2], known)) for word in found[1].split(", ")]
+    return "".join(f"{word}: there is no such option{hint} " for word, hint in hints if hint)
 
 
 class Task:

@@ -7,7 +7,18 @@ This file is the alphabet of the house: every room may import it, and it imports
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 import typing as t
+
+# What an older Python says of code that it does not know leads nowhere. Every module imports this file before any other
+# of ours, so this is what its user reads; it has to stay readable to the Pythons that it is about.
+if sys.version_info < (3, 9):  # noqa: UP036
+    raise RuntimeError(
+        "maqet.qemu needs Python 3.9 or later on the managed host, and {} is {}.{}.{}. Set ansible_python_interpreter "
+        "to a newer one, such as /usr/bin/python3.11.".format(sys.executable, *sys.version_info[:3])
+    )
 
 
 class MaqetError(Exception):
@@ -38,7 +49,18 @@ def of_host(error: OSError) -> MaqetError:
     """What the host's kernel refused, in the form that users know: ``host_error``, with the file if there is one."""
     what = error.strerror or repr(error)
     where = f"{error.filename}: " if error.filename else ""
-    return MaqetError(f"The host refused: {where}{what}.", "host_error", errno=error.errno)
+    remedy = f" {access_remedy()}." if error.errno == errno.EACCES else ""
+    return MaqetError(f"The host refused: {where}{what}.{remedy}", "host_error", errno=error.errno)
+
+
+def access_remedy() -> str:
+    """What to do about a file that this user may not use. Modes and owners never stand in root's way."""
+    if os.geteuid() != 0:
+        return "Change its mode or owner, or run the task as another user (become)"
+    return (
+        "Only SELinux, AppArmor or a network file system refuse something to root. What it was, the end of dmesg says, "
+        "or ausearch -m avc -ts recent"
+    )
 
 
 def as_maqet(error: MaqetError | OSError) -> MaqetError:

@@ -1136,7 +1136,8 @@ error_code:
       V(vm_exited), V(restart_required), V(unplug_failed), V(stop_timeout), V(wait_timeout), V(qemu_not_found),
       V(qemu_failed), V(libraries_missing), V(runner_failed), V(runner_unreachable), V(monitor_unreachable),
       V(qmp_timeout), V(qmp_error), V(policy_denied), V(audit_failed), V(qemu_gone), V(qemu_unidentified),
-      V(qemu_orphaned), V(state_unsafe), V(command_failed), V(host_error), V(no_identity).
+      V(qemu_orphaned), V(state_unsafe), V(command_failed), V(host_error), V(no_identity), V(vm_migrating),
+      V(vm_migrated).
   type: str
   returned: on failure
 """

@@ -88,7 +88,7 @@ def _object(key: Key, where: str, value: t.Any, host: bool) -> dict[str, t.Any]:
     for name in value:
         if name not in known:
             remedy = f"{_did_you_mean(name, known)}Known here: {', '.join(known)}."
-            raise wrong(_below(where, name), value[name], "is the value of a key that is unknown here", remedy)
+            raise wrong(_below(where, name), value[name], "is under a key that is unknown here", remedy)
     out = {}
     for inner in key.keys:
         if inner.name in value:

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import grp
 import os
 import struct
 import subprocess
 import tempfile
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, access_remedy, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.host.files import make_folder, read_json, write_json
 from ansible_collections.maqet.qemu.plugins.module_utils.host.processes import boot_id
 
 SECONDS = 1.0
+_DEVICE = "/dev/kvm"
 _ROM = 64 * 1024
 
 
@@ -110,11 +112,17 @@ def _kvm(arch: str, binary: str, cache: t.Optional[str]) -> Answer:
         return Answer(False, f"the host is {os.uname().machine}, the guest {arch}")
     if arch not in _PROBES:
         return Answer(False, f"we have no proof for {arch}")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return Answer(False, "/dev/kvm is missing, or this user may not open it")
+    if not os.path.exists(_DEVICE):
+        return Answer(
+            False,
+            f"{_DEVICE} is missing: load kvm_intel or kvm_amd (modprobe), after switching virtualization on in the "
+            "machine's firmware, or in the VM that this host is itself",
+        )
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        return Answer(False, f"uid {os.geteuid()} may not open {_DEVICE}. {_remedy()}")
     if kvm_groups() is None:
         return Answer(
-            False, "/dev/kvm is open to root alone, which QEMU is not: give it to a group (chgrp, chmod g+rw)"
+            False, f"{_DEVICE} is open to root alone, which QEMU is not: give it to a group (chgrp, chmod g+rw)"
         )
     if cache is None:
         return prove("kvm", arch, binary)
@@ -130,6 +138,17 @@ def _kvm(arch: str, binary: str, cache: t.Optional[str]) -> Answer:
     return answer
 
 
+def _remedy() -> str:
+    """How a plain user is let in: by the device's group, which a process has from its login."""
+    if os.geteuid() == 0:
+        return access_remedy()
+    try:
+        group = grp.getgrgid(os.stat(_DEVICE).st_gid).gr_name
+    except (KeyError, OSError):
+        group = "kvm"
+    return f"Add the user to the group {group} (usermod -aG {group} USER) and log in again"
+
+
 def kvm_groups() -> t.Optional[list[int]]:
     """The groups in which a QEMU with a user of its own may open ``/dev/kvm``; None if there is no way.
 
@@ -138,7 +157,7 @@ def kvm_groups() -> t.Optional[list[int]]:
     if os.geteuid() != 0:
         return []
     try:
-        status = os.stat("/dev/kvm")
+        status = os.stat(_DEVICE)
     except OSError:
         return None
     if status.st_mode & 0o006 == 0o006:

@@ -18,10 +18,12 @@ from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import ru
 
 # A module run over ssh may have a short PATH; RHEL and its kin keep the emulator in libexec.
 _SEARCH = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin", "/usr/libexec"))
-_REMEDY = (
-    "Install it (Debian: qemu-system-x86 and qemu-utils; Fedora: qemu-system-x86-core and qemu-img), "
-    "or apply the role maqet.qemu.hypervisor."
-)
+# What is not installed -> its package in Debian and in Fedora.
+_PACKAGES = {
+    "qemu-system-x86_64": ("qemu-system-x86", "qemu-system-x86-core"),
+    "qemu-system-aarch64": ("qemu-system-arm", "qemu-system-aarch64-core"),
+    "qemu-img": ("qemu-utils", "qemu-img"),
+}
 # Formats that have a backing file, so that ``backing`` is an option of theirs.
 _WITH_BACKING = ("qcow", "qcow2", "qed", "vmdk", "parallels")
 _PERCENT = re.compile(rb"\(([0-9]+\.[0-9]+)/100%\)")
@@ -49,10 +51,11 @@ def find_program(name: str) -> t.Optional[str]:
 
 def find_binary(arch: str) -> str:
     """The path of the emulator for ``arch``, or ``qemu_not_found`` with the remedy."""
-    found = find_program(f"qemu-system-{arch}") or (find_program("qemu-kvm") if arch == os.uname().machine else None)
+    program = f"qemu-system-{arch}"
+    found = find_program(program) or (find_program("qemu-kvm") if arch == os.uname().machine else None)
     if found is None:
         raise MaqetError(
-            f"arch: {arch!r} needs qemu-system-{arch}, which is not installed on this host. {_REMEDY}",
+            f"arch: {arch!r} needs {program}, which is not installed on this host. {_remedy(program)}",
             "qemu_not_found",
             option="arch",
             value=arch,
@@ -64,8 +67,14 @@ def find_image_tool() -> str:
     """The path of ``qemu-img``, or ``qemu_not_found`` with the remedy."""
     found = find_program("qemu-img")
     if found is None:
-        raise MaqetError(f"qemu-img is not installed on this host. {_REMEDY}", "qemu_not_found", option="disks")
+        message = f"qemu-img is not installed on this host. {_remedy('qemu-img')}"
+        raise MaqetError(message, "qemu_not_found", option="disks")
     return found
+
+
+def _remedy(program: str) -> str:
+    debian, fedora = _PACKAGES.get(program, (program, program))
+    return f"Install it (Debian: {debian}; Fedora: {fedora}), or apply the role maqet.qemu.hypervisor."
 
 
 def version(binary: str) -> str:

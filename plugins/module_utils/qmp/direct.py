@@ -20,6 +20,8 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp import handover
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.lines import Closed, Deadline, LineSocket
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.refusal import QmpError
 
+_ALONE = ". QEMU hangs, or another client holds it: a monitor has one at a time"
+
 
 class DirectMonitor(Closing):
     """A negotiated QMP session on ``path``; all of it must end within ``seconds``."""
@@ -172,8 +174,10 @@ class DirectMonitor(Closing):
             raise self._unreachable(f"what it sent is not QMP: {error}") from None
 
     def _too_late(self) -> MaqetError:
+        # QEMU takes a second call and greets it when the first client has gone.
+        alone = "" if hasattr(self, "greeting") else _ALONE
         return self._unreachable(
-            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown",
+            f"no answer within {self._deadline.seconds:g} s; the outcome is unknown{alone}",
             "qmp_timeout",
             outcome_unknown=True,
         )

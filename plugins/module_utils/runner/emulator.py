@@ -31,6 +31,11 @@ from ansible_collections.maqet.qemu.plugins.module_utils.runner.helpers import C
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.opened import Opened
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.spawn import locked_log, spawn
 
+_DENIED = (
+    " QEMU is a user of its own, without root's rights. If that user may use the file, SELinux or AppArmor "
+    "may forbid it: see the end of dmesg, or ausearch -m avc -ts recent."
+)
+
 
 class Emulator:
     """A QEMU that runs for us: its process, and what it was started as.
@@ -90,9 +95,12 @@ def failure(status: t.Optional[int], paths: VmPaths, crew: Crew) -> MaqetError:
     """Why QEMU did not come up, in its own last words and those of helpers that have failed; these are ended."""
     words = " ".join(filter(None, (files.tail(paths.qemu_log), crew.last_words())))
     crew.end(0.0)
+    # The words are those of strerror(EACCES), which QEMU puts at the end. Its own user can be the reason, too.
+    denied = _DENIED if "Permission denied" in words else ""
     how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
+    said = f"Its last words: {words or '(none)'}. Check the options that they name.{denied}"
     return MaqetError(
-        f"QEMU {how} before it was ready. Its last words: {words or '(none)'}. Check the options that they name.",
+        f"QEMU {how} before it was ready. {said}",
         "qemu_failed",
         qemu_status=status,
         qemu_log=words,

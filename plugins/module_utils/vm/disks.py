@@ -63,7 +63,7 @@ def _existing(option: str, disk: t.Mapping[str, t.Any], stored: t.Optional[Defin
     path, wanted = disk["path"], disk.get("format")
     used = next((file for file in stored.files.values() if file.path == path), None) if stored else None
     if used is not None and wanted in (None, used.driver):
-        sources.readable_file(f"{option}.path", path, "Give the path of an existing image")
+        sources.readable_file(f"{option}.path", path, sources.EXISTING)
         found = DiskFile(path, used.driver, backing=used.backing)
     else:
         info = sources.look(f"{option}.path", path, wanted or neighbours.known_driver(path, paths))

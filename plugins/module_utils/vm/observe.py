@@ -14,6 +14,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.definition.intent impor
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.names import check_vm_name
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import Definition
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
+from ansible_collections.maqet.qemu.plugins.module_utils.guard.nearest import suggestion
 from ansible_collections.maqet.qemu.plugins.module_utils.host import emulators, files, locks, processes, status, watch
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import Layout, VmPaths
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.direct import DirectMonitor
@@ -167,8 +168,11 @@ def not_found(where: Layout, name: str) -> MaqetError:
     """``vm_not_found``, with the names that are there."""
     known = names(where)
     there = f"Defined here: {', '.join(known)}." if known else "None is defined here."
+    meant = suggestion(name, known)[2:]
     whose = "" if where.scope == "system" else " This user's VMs are not root's: become changes which ones you see."
-    return MaqetError(f"There is no VM {name!r}. {there}{whose}", "vm_not_found", known=known)
+    return MaqetError(
+        f"There is no VM {name!r}. {meant + ' ' if meant else ''}{there}{whose}", "vm_not_found", known=known
+    )
 
 
 def _live(entry: t.Any) -> t.Optional[processes.Process]:

@@ -10,11 +10,15 @@ import stat
 import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.stored import DiskFile
-from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, invalid_option
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError, access_remedy, invalid_option
 from ansible_collections.maqet.qemu.plugins.module_utils.guard import images
 from ansible_collections.maqet.qemu.plugins.module_utils.host import misled, qemu
 
+#: What to do about an image that is not there. A play is written on another machine than the one that it is for.
+EXISTING = "Give the path of an image on the managed host"
 _DEEPEST = 16
+#: Endings that promise a format, which raw bytes are not.
+_PROMISES = (".qcow", ".qcow2", ".vdi", ".vhd", ".vhdx", ".vmdk")
 _FLATTEN = "Make it one file first: qemu-img convert -O qcow2 IMAGE COPY"
 
 
@@ -53,18 +57,21 @@ def readable_file(option: str, path: str, remedy: str) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         raise invalid_option(option, path, "is neither a file nor a block device", remedy)
     if not os.access(path, os.R_OK):
-        raise invalid_option(option, path, f"may not be read by uid {os.geteuid()}", "Change its mode or owner")
+        raise invalid_option(option, path, f"may not be read by uid {os.geteuid()}", access_remedy())
 
 
 def look(option: str, path: str, expected: t.Optional[str] = None, force: bool = False) -> qemu.ImageInfo:
     """What an image is. Its format is detected; ``force`` takes ``expected`` for it without a look."""
-    readable_file(option, path, "Give the path of an existing image")
+    readable_file(option, path, EXISTING)
     if expected == "raw":  # any file may be shown to the guest byte by byte, so its content says nothing
         return qemu.ImageInfo(path, "raw", _size(path))
     try:
         info = qemu.image_info(path, expected if force else None)
     except MaqetError as error:
         raise invalid_option(option, path, f"is no image that qemu-img can read: {error}", "Check the file") from None
+    if expected is None and info.format == "raw" and path.lower().endswith(_PROMISES):
+        problem = "is no image of the format that its name promises; what it holds could only be taken as raw"
+        raise invalid_option(option, path, problem, "Fetch it again, or if it is a raw disk, call it .img")
     if info.backing is not None and info.backing_format is None:  # QEMU would guess it, each time anew
         raise invalid_option(
             option,

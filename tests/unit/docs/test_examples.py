@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The maqet.qemu authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The YAML in the guides is what it says: policies that are read, and tasks that they allow."""
+"""The YAML of the documentation is what it says: policies that can be read, tasks that they allow, options that are."""
 
 from __future__ import annotations
 
-import functools
 import pathlib
 import re
 import textwrap
@@ -13,18 +12,18 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.maqet.qemu.docs.tools.generate import PAGES
-from ansible_collections.maqet.qemu.plugins.inventory import maqet
+from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.judge import judge
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.policy import BUILTIN, Policy, parse
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.schema import Schema
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.scope import Rights, Scope
 from ansible_collections.maqet.qemu.plugins.module_utils.guard.verdict import Request, Verdict
+from ansible_collections.maqet.qemu.tests.unit.docs import examples
 from ansible_collections.maqet.qemu.tests.unit.guard import schemas
 
 _BLOCK = re.compile(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", re.MULTILINE)
 _RECIPE = re.compile(r"^(?P<title>[^\n]+)\n\^+\n(?P<text>.*?)(?=^[^\n]+\n[\^-]{3,}\n|\Z)", re.MULTILINE | re.DOTALL)
 
-ROLES = pathlib.Path(PAGES).parents[2] / "roles"
 ROOT = (0, ())
 ON_TRIAL = "A policy on trial"
 #: Recipe -> uid and groups of who runs its task.
@@ -158,42 +157,40 @@ def test_no_recipe_is_forgotten() -> None:
     assert titles == list(RECIPES)
 
 
-#: Options of the inventory plugin: its own, and those of ansible-core's fragments that the guide uses.
-INVENTORY = {
-    *yaml.safe_load(maqet.DOCUMENTATION)["options"],
-    *("compose", "groups", "keyed_groups", "cache", "cache_plugin", "cache_connection", "cache_timeout"),
-}
+ALL = [*examples.of_guides(), *examples.of_readme(), *examples.of_modules()]
 
 
-@functools.cache
-def role_options() -> set[str]:
-    """The variables of all roles."""
-    specs = [yaml.safe_load(path.read_text("utf-8")) for path in ROLES.glob("*/meta/argument_specs.yml")]
-    return {option for spec in specs for option in spec["argument_specs"]["main"]["options"]}
+@pytest.mark.parametrize("example", ALL, ids=[f"{index}-{one.where}" for index, one in enumerate(ALL)])
+def test_an_example_is_what_it_says(example: examples.Example) -> None:
+    assert examples.check(example) > 0
 
 
-#: Keys of molecule.yml that the guide uses.
-MOLECULE = {"platforms", "provisioner"}
+def test_no_block_is_passed_over() -> None:
+    """Those that the expression does not find would not be checked."""
+    written = sum(file.read_text("utf-8").count(".. code-block:: yaml") for file in pathlib.Path(PAGES).glob("*.rst"))
+    assert len(examples.of_guides()) == written > 70
 
 
-def test_every_policy_and_task_in_the_guides_is_read() -> None:
-    for file in sorted(pathlib.Path(PAGES).glob("*.rst")):
-        for block in blocks(file.read_text(encoding="utf-8")):
-            if file.name == "inventory.rst":
-                assert block.keys() <= INVENTORY, block
-                continue
-            if isinstance(block, dict) and file.name == "molecule.rst":
-                assert block.keys() <= MOLECULE, block
-                continue
-            if isinstance(block, dict):
-                of_a_role = bool(set(block) & role_options())
-                assert not of_a_role or set(block) <= role_options(), file.name
-                policy = block.get("hypervisor_policy") if of_a_role else block
-                if isinstance(policy, dict):
-                    read(policy)
-                continue
-            for task in block:
-                assert task["name"], file.name
-                options = task.get("maqet.qemu.maqet_qmp")
-                if options is not None:
-                    assert {"command", "commands"} & options.keys(), task
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- name: No such option\n  maqet.qemu.maqet_vm: {name: web1, memry: 1G}",
+        "- name: No such value\n  maqet.qemu.maqet_vm: {name: web1, state: started}",
+        "- name: No such size\n  maqet.qemu.maqet_vm: {name: web1, memory: 1 gig}",
+        "- name: No such wait\n  maqet.qemu.maqet_vm: {name: web1, wait_for: [sunrise]}",
+        "- name: Two forms\n  maqet.qemu.maqet_qmp: {vm: web1, socket: /x, command: stop}",
+        "- name: No such module\n  maqet.qemu.maqet_vmm: {name: web1}",
+        "- name: A short name\n  maqet_vm: {name: web1}",
+        "- name: No keyword\n  maqet.qemu.maqet_vm: {name: web1}\n  regster: x",
+        "- name: No option of another's\n  ansible.builtin.get_url: {urll: x}",
+        "- hosts: all\n  roles: [{role: maqet.qemu.vms, vms_liste: []}]",
+        "- hosts: all\n  roles: [{role: maqet.qemu.vms, vms_list: [{name: a, memory: much}]}]",
+        "- ansible.builtin.import_playbook: maqet.qemu.provisoin",
+        "vms_list: [{name: a, disks: [{siez: 1G}]}]",
+        "version: 1\nclases: {}",
+        "plugin: maqet.qemu.maqet\nhypervisor: [a]",
+    ],
+)
+def test_a_wrong_example_is_found(text: str) -> None:
+    with pytest.raises((AssertionError, MaqetError, ModuleNotFoundError)):
+        examples.check(examples.Example("x.rst", yaml.safe_load(text), text))

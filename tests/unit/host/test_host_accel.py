@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import dataclasses
+import grp
 import os
 import pathlib
+import re
 import shutil
 import struct
 import typing as t
@@ -32,8 +34,13 @@ class Host:
         self.device = True
         self.answer: t.Optional[Answer] = None
         self.boot = "first boot"
+        self.node = folder / "kvm"
+        self.node.touch()
+        monkeypatch.setattr(accel, "_DEVICE", str(self.node))
         real = os.access
-        monkeypatch.setattr(os, "access", lambda path, mode: self.device if path == "/dev/kvm" else real(path, mode))
+        monkeypatch.setattr(
+            os, "access", lambda path, mode: self.device if path == str(self.node) else real(path, mode)
+        )
         self.groups: t.Optional[list[int]] = []
         monkeypatch.setattr(accel, "kvm_groups", lambda: self.groups)
         monkeypatch.setattr(accel, "prove", self._prove)
@@ -63,7 +70,7 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         ("auto", OTHER, True, None, "tcg"),
         ("kvm", HERE, True, YES, "kvm"),
         ("kvm", HERE, True, NO, "a guest that should end at once was still running"),
-        ("kvm", HERE, False, None, "/dev/kvm is missing, or this user may not open it"),
+        ("kvm", HERE, False, None, f"uid {os.geteuid()} may not open "),
         ("kvm", OTHER, True, None, f"the host is {HERE}, the guest {OTHER}"),
     ],
 )
@@ -78,6 +85,27 @@ def test_resolve(host: Host, wanted: str, arch: str, device: bool, answer: t.Opt
     assert expected in str(caught.value)
     assert str(caught.value).endswith("Use 'auto' or 'tcg'")
     assert caught.value.error_code == "invalid_option"
+
+
+def test_a_host_without_the_device(host: Host) -> None:
+    host.node.unlink()
+    assert host.resolve("auto") == "tcg"
+    with pytest.raises(MaqetError, match=r"kvm is missing: load kvm_intel or kvm_amd \(modprobe\), after switching"):
+        host.resolve("kvm")
+
+
+def test_a_user_who_is_not_let_in(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.device = False
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    group = grp.getgrgid(host.node.stat().st_gid).gr_name
+    words = (
+        f"uid 1000 may not open {host.node}. Add the user to the group {group} (usermod -aG {group} USER) and log in"
+    )
+    with pytest.raises(MaqetError, match=re.escape(words)):
+        host.resolve("kvm")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(MaqetError, match=r"Only SELinux, AppArmor or a network file system refuse something to root"):
+        host.resolve("kvm")
 
 
 def test_an_architecture_without_proof(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,12 @@ def test_errors(host: Host, module: str, options: dict[str, t.Any], code: str, c
         ("maqet_qmp", {"vm": "w", "commands": [], "command": "stop"}, "mutually exclusive: command|commands"),
         ("maqet_qmp", {"vm": "w", "command": "stop", "mode": "both"}, "value of mode must be one of: ipc, direct"),
         ("maqet_vm", {"name": "web", "ram": 5}, "Unsupported parameters"),
+        ("maqet_vm", {"name": "web", "memry": 5}, "memry: there is no such option. Did you mean memory? Unsupported"),
+        (
+            "maqet_vm",
+            {"name": "web", "disks": [{"siez": 5}]},
+            "disks.siez: there is no such option. Did you mean size?",
+        ),
         ("maqet_vm", {}, "missing required arguments: name"),
         ("maqet_vm", {"name": "web", "state": "up"}, "value of state must be one of"),
     ],
@@ -74,6 +80,7 @@ def test_what_ansible_itself_refuses(host: Host, module: str, options: dict[str,
     done = host.run(module, **options)
     assert done.result["failed"] is True
     assert words in done.result["msg"]
+    assert done.result["error_code"] == "invalid_option"
     assert host.files() == []
 
 

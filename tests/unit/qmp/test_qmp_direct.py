@@ -137,7 +137,7 @@ def test_what_goes_wrong_in_a_command(socket_path: str, answer: Answer, code: st
 @pytest.mark.parametrize(
     ("greeting", "capabilities", "code", "words"),
     [
-        (b"", {}, "qmp_timeout", "no answer within 0.3 s"),
+        (b"", {}, "qmp_timeout", "QEMU hangs, or another client holds it: a monitor has one at a time."),
         (b"SSH-2.0-OpenSSH\r\n", {}, "monitor_unreachable", "what it sent is not QMP"),
         ({"hello": {"protocol": 1}}, {}, "monitor_unreachable", "what answers there is not a QMP monitor"),
         ({"QMP": {}}, {}, "monitor_unreachable", "what answers there is not a QMP monitor"),

@@ -117,6 +117,19 @@ def test_what_is_no_image(
     assert path in message
 
 
+@pytest.mark.parametrize("key", ["path", "base"])
+@pytest.mark.parametrize("name", ["debian.qcow2", "debian.VMDK"])
+def test_a_page_that_was_fetched_in_place_of_an_image(
+    tmp_path: pathlib.Path, paths: VmPaths, key: str, name: str
+) -> None:
+    page = tmp_path / name
+    page.write_text("<html><title>404 Not Found</title></html>", "utf-8")
+    words = refused(f"disks[0].{key}", {"name": "root", key: str(page)}, paths)
+    assert "is no image of the format that its name promises" in words and "Fetch it again" in words
+    told = {"name": "root", "path": str(page), "format": "raw"}
+    assert resolve([told], None, paths).files["root"].driver == "raw", "whoever says so means it"
+
+
 def test_a_format_that_it_does_not_have(images: Images, paths: VmPaths) -> None:
     path = images.make("disk", "raw")
     message = refused("disks[0].format", {"name": "root", "path": path, "format": "qcow2"}, paths)

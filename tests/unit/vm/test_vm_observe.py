@@ -138,6 +138,8 @@ def test_demand(vm: FakeVm) -> None:
     vm.define()
     with pytest.raises(MaqetError, match=r"There is no VM 'other'\. Defined here: web\.") as caught:
         demand(vm.where, "other", PATIENCE)
+    with pytest.raises(MaqetError, match=r"There is no VM 'wbe'\. Did you mean web\? Defined here: web\."):
+        demand(vm.where, "wbe", PATIENCE)
     with pytest.raises(MaqetError, match=r"VM web is not running\. Start it with maqet_vm: state=running\.") as caught:
         demand(vm.where, "web", PATIENCE)
     assert caught.value.error_code == "vm_not_running"

@@ -78,10 +78,11 @@ def test_a_share_must_be_a_folder(tmp_path: pathlib.Path) -> None:
 def test_a_kernel_without_read_permission(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = tmp_path / "kernel"
     kernel.touch(mode=0o000)
-    if os.geteuid() == 0:  # root may read everything: ask as if we were somebody else
-        monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    with pytest.raises(MaqetError, match=r"kernel: '.*' may not be read by uid \d+\. Change its mode or owner"):
-        preflight.check_definition({"arch": "x86_64", "kernel": str(kernel)}, WHERE)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    for uid, remedy in ((1000, "Change its mode or owner, or run the task"), (0, "Only SELinux, AppArmor or ")):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        with pytest.raises(MaqetError, match=rf"kernel: '.*' may not be read by uid {uid}\. {remedy}"):
+            preflight.check_definition({"arch": "x86_64", "kernel": str(kernel)}, WHERE)
 
 
 def forwarding(port: int, **rest: t.Any) -> dict[str, t.Any]:
