@@ -80,7 +80,7 @@ def charts_of(report: t.Mapping[str, t.Any]) -> list[str]:
             points = {
                 int(count): value / (1000 if unit == "s" else 1) for count, value in entry["detail"]["points"].items()
             }
-            each = f"{entry['value']:g} {entry['unit']} a VM"
+            each = f"{entry['value']:,g} {entry['unit']} a VM, and {entry['detail']['at_none']:,g} without any"
             lines += [f"{title}: {each}.", "", ".. code-block:: text", "", *bars(points, unit), ""]
     return lines[:-1]
 
@@ -91,5 +91,9 @@ def bars(points: t.Mapping[int, float], unit: str) -> list[str]:
     lines = []
     for count, value in points.items():
         length = max(0, round(_WIDTH * value / largest)) if largest > 0 else 0
-        lines.append(f"   {count:>4} VMs {'#' * length:<{_WIDTH}} {value:.3g} {unit}")
+        lines.append(f"   {count:>4} VMs {'#' * length:<{_WIDTH}} {_digits(value)} {unit}")
     return lines
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -26,6 +26,8 @@ MEANINGS: t.Final[dict[str, tuple[str, str]]] = {
     "audit_not_found": ("There is no audit log of that VM.", "Check the name; become, if the VM is the system's."),
     "audit_tampered": ("The log lacks a record that an earlier task saw, or has another one in its place.",
                        "Find out who may write the log; ``maqet_audit_info`` names the first wrong line."),
+    "client_gone": ("The task that had asked for the agent has ended meanwhile. Only the audit has this.",
+                    "Nothing; the record says whether the command was sent."),
     "command_failed": ("A program of the host, such as ``qemu-img``, has failed; its words are in the message.",
                        "What they say."),
     "destination_unreachable": ("The other host of a migration does not answer.",

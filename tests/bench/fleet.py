@@ -25,11 +25,11 @@ def measure(room: Room) -> list[Figure]:
 
 def _bare(room: Room, pid: int) -> Figure:
     """One maqet_vms task less a ping task, then as many QEMUs started as ours are and as many at once; in turns."""
-    names, at_once = room.names(room.count(50, 3)), 2 * len(os.sched_getaffinity(0))
+    names, at_once = room.names(room.count(50, 2)), 2 * len(os.sched_getaffinity(0))
     ours, theirs = [], []
     start = task("start", "maqet_vms", several(names, "paused"))
     for _turn in range(room.count(5)):
-        found = room.play.run([ping(WARM), task(WARM, "maqet_vms", gone(names)), ping(), start])
+        found = room.play.run([*room.warm(ping(), task("start", "maqet_vms", gone(names))), ping(), start])
         room.clear(names)
         ours += figures.above(seconds_of(found, "start"), seconds_of(found, "ping"))
         with bare.running(pid, room.folder / "bare", names, at_once) as spent:
@@ -40,7 +40,7 @@ def _bare(room: Room, pid: int) -> Figure:
 
 def _loop(room: Room) -> Figure:
     """The same VMs by a loop of maqet_vm and by one maqet_vms, in one playbook, in turns; whole tasks."""
-    names = room.names(room.count(20, 3))
+    names = room.names(room.count(20, 2))
     end = task(WARM, "maqet_vms", gone(names))
     one = task("one", "maqet_vms", several(names, "paused"))
     loop = task("loop", "maqet_vm", {"name": "{{ item }}", **VM, "state": "paused"}, loop=names)

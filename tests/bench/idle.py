@@ -18,7 +18,7 @@ KEYS: t.Final = ("runner_pss_mb", "runner_idle_wakeups")
 
 def measure(room: Room) -> list[Figure]:
     """50 VMs at once, paused. The runs of a figure are its runners: the median of their memory, the most wake-ups."""
-    names = room.names(room.count(50, 3))
+    names = room.names(room.count(50, 2))
     with room.vms(names) as vms:
         pids = [vm["runner_pid"] for vm in vms]
         memory = [proc.pss_mb(pid) for pid in pids]

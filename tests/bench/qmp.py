@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Asked, through_runner
 from ansible_collections.maqet.qemu.tests.bench import figures
 from ansible_collections.maqet.qemu.tests.bench.figures import Figure
-from ansible_collections.maqet.qemu.tests.bench.playbooks import WARM, Object, items_of, ping, seconds_of, task
+from ansible_collections.maqet.qemu.tests.bench.playbooks import Object, items_of, ping, seconds_of, task
 from ansible_collections.maqet.qemu.tests.bench.raw import Raw
 from ansible_collections.maqet.qemu.tests.bench.room import Room
 
@@ -42,9 +42,9 @@ def _tasks(room: Room, vm: str) -> Figure:
 
     Of each loop the median of its items counts, of all turns the medians of these.
     """
-    loop = list(range(room.count(50, 3)))
+    loop = list(range(room.count(50, 2)))
     turn = [ping(loop=loop), task("query", "maqet_qmp", query(vm), loop=loop)]
-    warm = [ping(WARM), task(WARM, "maqet_qmp", query(vm))]
+    warm = room.warm(ping(), task("query", "maqet_qmp", query(vm)))
     found = room.play.run([*warm, *turn * room.count(5)])
     pings, queries = (items_of(found, name) for name in ("ping", "query"))
     value = statistics.median(queries) / statistics.median(pings)
@@ -60,7 +60,7 @@ def _batch(room: Room, vm: str) -> list[Figure]:
     """
     count = room.count(1000, 50)
     turn = [ping(), task("batch", "maqet_qmp", many(vm, count))]
-    warm = [ping(WARM), task(WARM, "maqet_qmp", query(vm))]
+    warm = room.warm(ping(), task("query", "maqet_qmp", query(vm)))
     raw = _round_trips(room, vm, count)
     found = room.play.run([*warm, *turn * room.count(7)])
     raw += _round_trips(room, vm, count)

@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import VmPaths, layout
-from ansible_collections.maqet.qemu.tests.bench.playbooks import Object, Playbooks
+from ansible_collections.maqet.qemu.tests.bench.playbooks import WARM, Object, Playbooks
 from ansible_collections.maqet.qemu.tests.hosts import modules
 
 #: A VM without an operating system, the same in all figures.
@@ -40,6 +40,10 @@ class Room:
     def count_series(self, full: t.Sequence[int], short: t.Sequence[int]) -> t.Sequence[int]:
         """The same for several numbers."""
         return short if self.is_short else full
+
+    def warm(self, *tasks: Object) -> list[Object]:
+        """Tasks that are no figure: they make the archives of their modules. The short form has no use for that."""
+        return [] if self.is_short else [{**one, "name": WARM} for one in tasks]
 
     def names(self, count: int, prefix: str = "bench") -> list[str]:
         return [f"{prefix}-{number}" for number in range(count)]

@@ -10,7 +10,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.asked import Asked, through_runner
 from ansible_collections.maqet.qemu.tests.bench import figures, proc
 from ansible_collections.maqet.qemu.tests.bench.figures import Figure
-from ansible_collections.maqet.qemu.tests.bench.playbooks import WARM, Object, ping, seconds_of, task
+from ansible_collections.maqet.qemu.tests.bench.playbooks import Object, ping, seconds_of, task
 from ansible_collections.maqet.qemu.tests.bench.qmp import query
 from ansible_collections.maqet.qemu.tests.bench.room import Room, gone, several, stopped
 
@@ -37,7 +37,7 @@ def measure(room: Room) -> list[Figure]:
         pass  # what the first VM of a host costs once
     steps: dict[int, Object] = {}
     against_ping: list[float] = []
-    for count in room.count_series((25, 50, 100, 200), (2, 4)):
+    for count in room.count_series((25, 50, 100, 200), (1, 2)):
         steps[count], against_ping = _step(room, room.names(count))
         room.say(f"{count} VMs: {steps[count]}")
     return [
@@ -56,10 +56,10 @@ def _line(key: str, points: dict[int, float]) -> Figure:
 
 def _step(room: Room, names: t.Sequence[str]) -> tuple[Object, list[float]]:
     """One number of VMs: what each deed took in ms, memory in MB; and facts of all against a ping task."""
-    warm = [ping(WARM), task(WARM, "maqet_vms", gone(["none"]))]
+    warm = room.warm(ping(), task("start", "maqet_vms", gone(["none"])))
     start = [*warm, ping(), task("start", "maqet_vms", several(names, "paused"))]
     look = [
-        *(ping(WARM), task(WARM, "maqet_vm_info", {}), task(WARM, "maqet_qmp", query(names[0]))),
+        *room.warm(ping(), task("info", "maqet_vm_info", {}), task("qmp", "maqet_qmp", query(names[0]))),
         *[ping(), task("info", "maqet_vm_info", {})] * room.count(5),
         *(ping(), task("qmp", "maqet_qmp", query("{{ item }}"), loop=list(names))),
         *(*warm, ping(), task("stop", "maqet_vms", stopped(names))),

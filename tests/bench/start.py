@@ -62,7 +62,7 @@ def measure(room: Room) -> list[Figure]:
     """
     rounds = room.count(11)
     names, watch = room.names(rounds + 1, "one"), Watch()
-    tasks = [ping(WARM), *_life(names[0], warm=True)]
+    tasks = room.warm(ping(), *_life(names[0]))
     for name in names[1:]:
         tasks += _life(name)
     tasks.append(task(WARM, "maqet_vms", gone(names)))
@@ -79,19 +79,14 @@ def measure(room: Room) -> list[Figure]:
     ]
 
 
-def _life(name: str, warm: bool = False) -> list[Object]:
-    vm = {"name": name, **VM}
-
-    def called(word: str) -> str:
-        return WARM if warm else word
-
-    parts = []
+def _life(name: str) -> list[Object]:
+    vm, parts = {"name": name, **VM}, []
     for start in ("new", "defined"):
         parts += [
-            ping(called(f"before {start}")),
-            task(called(start), "maqet_vm", {**vm, "state": "running"}),
-            task(called("stamp"), "bench_stamp"),
-            task(called("stop"), "maqet_vm", {"name": name, "state": "stopped", **END}),
+            ping(f"before {start}"),
+            task(start, "maqet_vm", {**vm, "state": "running"}),
+            task("stamp", "bench_stamp"),
+            task("stop", "maqet_vm", {"name": name, "state": "stopped", **END}),
         ]
     return parts
 

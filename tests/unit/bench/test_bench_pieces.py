@@ -157,7 +157,7 @@ def a_report(form: str = "full", failed: t.Mapping[str, str] | None = None) -> d
     made = [
         figures.made("stop_lag_ms", [40.0, 60.0, 70.0]),
         figures.made("guard_us", [20.0]),
-        figures.made("scale_start_ms", [50.0, 60.0], points={"25": 1000.0, "200": 9000.0}),
+        figures.made("scale_start_ms", [50.0, 60.0], points={"25": 1000.0, "200": 9000.0}, at_none=7.0),
     ]
     return report.whole(head, made, failed or {}, {"seconds": 60.0})
 
@@ -184,6 +184,7 @@ def test_the_page_has_a_row_a_figure_and_a_chart_a_line() -> None:
     chart = bench_chart.charts_of(a_report())
     assert [line.count("#") for line in chart if "VMs" in line] == [6, 50]
     assert any(line.endswith("9 s") for line in chart)
+    assert "and 7 without any" in chart[0]
 
 
 def test_bars_of_nothing_have_no_length() -> None:
