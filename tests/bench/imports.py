@@ -30,8 +30,9 @@ _MODULES: t.Final = {
     "maqet_qmp": "ansible_collections.maqet.qemu.plugins.modules.maqet_qmp",
 }
 _PROBE: t.Final = """
-import json, sys, time
+import json, sys, time, types
 sys.path.insert(0, sys.argv[1])
+sys.modules["__main__"].__spec__ = types.SimpleNamespace(name=sys.argv[2])  # as where Ansible runs it
 begun, before = time.perf_counter(), set(sys.modules)
 __import__(sys.argv[2])
 spent = time.perf_counter() - begun

@@ -113,7 +113,9 @@ class Page:
 @contextlib.contextmanager
 def page(browser: str, scripts: bool = True, seconds: float = 120.0) -> t.Iterator[Page]:
     """A new page; the browser ends with the block. AssertionError when it takes longer than ``seconds`` altogether."""
-    with tempfile.TemporaryDirectory(prefix="maqet-browser-") as home, contextlib.ExitStack() as stack:
+    # Processes of the browser write into its folder for a moment after it has ended.
+    folder = tempfile.TemporaryDirectory(prefix="maqet-browser-", ignore_cleanup_errors=True)
+    with folder as home, contextlib.ExitStack() as stack:
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (theirs_in, theirs_out)]

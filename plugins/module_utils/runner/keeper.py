@@ -166,6 +166,7 @@ class Keeper:
         facts = {"boot_id": processes.boot_id(), "runner": myself(), "restarts": self._restarts}
         self._report.starting(facts)
         qemu = emulator.start(definition, self._where, incoming)
+        libraries.complete()  # while QEMU comes up
         session = Session(definition.name, kept)
         try:
             self._report.starting({**facts, "qemu": qemu.facts})
@@ -201,8 +202,8 @@ class Keeper:
         desk = await open_desk(self._where, definition, qemu, session, facts)
         if adopted:
             await desk.recover()
-        self._report.ready(facts)
         libraries.complete()
+        self._report.ready(facts)
         return desk
 
     async def _greet(self, session: Session, qemu: Emulator) -> None:

@@ -54,7 +54,7 @@ def demand() -> None:
 
 
 def complete() -> None:
-    """Import what a start need not wait for, as soon as it is over: a library may be replaced while we run."""
+    """Import what can wait until QEMU is on its way. Before ready, like all: a library may be replaced while we run."""
     with contextlib.suppress(ImportError):
         import yaml  # noqa: F401  # pylint: disable=unused-import,import-outside-toplevel
 
