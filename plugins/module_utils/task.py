@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.maqet.qemu.plugins.module_utils import code_cache  # noqa: F401
+from ansible_collections.maqet.qemu.plugins.module_utils import code_cache  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.maqet.qemu.plugins.module_utils.boundary import CONTEXT, HIDDEN, Task, run, typed
 
 __all__ = ["CONTEXT", "HIDDEN", "Task", "run", "typed"]

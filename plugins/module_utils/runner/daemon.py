@@ -126,7 +126,7 @@ def _parse(words: t.Sequence[str]) -> dict[str, str]:
     options = {option[2:]: value for option, value in zip(words[::2], words[1::2])}
     missing = [name for name in _OPTIONS if name not in options] if "nursery" not in options else []
     if missing or len(words) % 2:
-        sys.exit(f"This runs one QEMU and owns its monitor. It needs the options {', '.join(_OPTIONS)}.")
+        raise SystemExit(f"This runs one QEMU and owns its monitor. It needs the options {', '.join(_OPTIONS)}.")
     return options
 
 
