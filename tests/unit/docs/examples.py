@@ -235,8 +235,8 @@ def _builtin(name: str) -> frozenset[str]:
     module = importlib.import_module(f"ansible.modules.{name}")
     documented = yaml.safe_load(module.DOCUMENTATION)
     options, fragments = documented["options"], documented.get("extends_documentation_fragment", [])
-    files = ("attributes", "mode", "owner", "group", "unsafe_writes") if "files" in fragments else ()
-    files += ("decrypt",) if "decrypt" in fragments else ()
+    files = ["attributes", "mode", "owner", "group", "unsafe_writes"] if "files" in fragments else []
+    files += ["decrypt"] if "decrypt" in fragments else []
     aliases = [alias for option in options.values() for alias in option.get("aliases", [])]
     return frozenset((*options, *aliases, *files))
 
