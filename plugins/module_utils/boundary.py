@@ -32,12 +32,12 @@ class _Module(AnsibleModule):  # type: ignore[misc]
         raise AssertionError("fail_json returned")
 
 
-_UNSUPPORTED = re.compile(r"Unsupported parameters for \(.*?\) module: (.*?)\. Supported parameters include: (.*)\.")
+_UNSUPPORTED = r"Unsupported parameters for \(.*?\) module: (.*?)\. Supported parameters include: (.*)\."
 
 
 def meant(refusal: str) -> str:
     """Which options the unsupported ones in Ansible's ``refusal`` were probably meant to be; empty if none is near."""
-    found = _UNSUPPORTED.fullmatch(refusal)
+    found = re.fullmatch(_UNSUPPORTED, refusal)
     if found is None:
         return ""
     known = [name.partition(" ")[0] for name in found[2].split(", ")]  # an alias stands in brackets

@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 
 # What mkstemp makes of the names in write_atomic: the pid, and eight characters of its own.
-_UNFINISHED = re.compile(r"\..+\.([0-9]+)\.[a-z0-9_]{8}")
+_UNFINISHED = r"\..+\.([0-9]+)\.[a-z0-9_]{8}"
 
 # As much is read at once when a file is copied, in bytes.
 _BLOCK = 64 * 1024
@@ -94,7 +94,7 @@ def _replaced(path: str, mode: int, durable: bool) -> t.Iterator[t.BinaryIO]:
 def forget_unfinished(folder: str) -> list[str]:
     """Remove what :func:`write_atomic` left in ``folder`` when its process was killed; the names."""
     try:
-        found = [(name, _UNFINISHED.fullmatch(name)) for name in os.listdir(folder)]
+        found = [(name, re.fullmatch(_UNFINISHED, name)) for name in os.listdir(folder)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     stale = [name for name, match in found if match and not os.path.exists(f"/proc/{match.group(1)}")]

@@ -39,10 +39,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import glob
 import hashlib
 import os
+import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import invalid_option
 
@@ -52,8 +52,7 @@ START, ADOPT = "start", "adopt"
 MAX_SOCKET_PATH = 107
 
 
-@dataclasses.dataclass(frozen=True)
-class VmPaths:
+class VmPaths(t.NamedTuple):
     """The files of one VM."""
 
     name: str
@@ -211,8 +210,7 @@ class VmPaths:
         return os.path.join(self.log, f"{self.name}.runner.log")
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
+class Layout(t.NamedTuple):
     """The trees that we use on a host, for root (``scope`` system) or for a plain user (``scope`` user)."""
 
     state: str

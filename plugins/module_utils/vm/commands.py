@@ -8,7 +8,6 @@ What only direct mode or an error needs is imported there: most tasks go to a ru
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import typing as t
 
@@ -35,8 +34,7 @@ from ansible_collections.maqet.qemu.plugins.module_utils.vm.reach import send
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.whose import of_system, refuse_direct
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """One task's options, checked. ``single``: it gave ``command``, and expects one response."""
 
     asked: Asked

@@ -136,11 +136,11 @@ def _judged(where: Layout, plan: Plan) -> Answer:
     What is denied is sent, if anything is, so that it is refused and recorded.
     """
     commands = _commands(plan, dict.fromkeys(plan.chords))
-    explaining = dataclasses.replace(plan.asked, commands=commands, explain=plan.asked.sends)
+    explaining = plan.asked._replace(commands=commands, explain=plan.asked.sends)
     decisions = send(where, plan.vm, explaining)["decisions"]
     denied = [command for command, verdict in zip(commands, decisions) if verdict["decision"] == "deny"]
     if denied:
-        send(where, plan.vm, dataclasses.replace(plan.asked, commands=denied))
+        send(where, plan.vm, plan.asked._replace(commands=denied))
     return _worst(decisions)
 
 
@@ -152,7 +152,7 @@ def _worst(decisions: t.Sequence[Answer]) -> Answer:
 def _send(where: Layout, plan: Plan, part: t.Sequence[keyboard.Chord], result: Answer) -> None:
     """Put keys into QEMU's queue."""
     try:
-        answer = send(where, plan.vm, dataclasses.replace(plan.asked, commands=_commands(plan, part)))
+        answer = send(where, plan.vm, plan.asked._replace(commands=_commands(plan, part)))
     except MaqetError as error:
         result["typed"] += max(0, len(error.details.get("responses", [])) - 1)  # the first was not a key
         raise keyboard.unheard(error, plan.vm) from None

@@ -107,7 +107,7 @@ def _others(paths: VmPaths, leaving: Leaving = MappingProxyType({})) -> t.Iterat
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if name == paths.name or leaving.get(name) == "absent":
             continue
-        other = dataclasses.replace(paths, name=name, home=os.path.join(folder, name))
+        other = paths._replace(name=name, home=os.path.join(folder, name))
         try:
             data = files.read_json(other.definition)
             if data is not None:

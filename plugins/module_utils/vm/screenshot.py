@@ -112,16 +112,16 @@ def _taken(where: Layout, plan: Plan, temporary: str) -> Answer:
     arguments = {"filename": temporary, **plan.screen}
     as_png = [{"execute": "screendump", "arguments": {**arguments, "format": "png"}}]
     as_ppm = [{"execute": "screendump", "arguments": arguments}]
-    explained = send(where, plan.vm, dataclasses.replace(plan.asked, commands=as_png, check=False, explain=True))
+    explained = send(where, plan.vm, plan.asked._replace(commands=as_png, check=False, explain=True))
     if explained["decisions"][0]["decision"] == "allow":
         try:
-            return send(where, plan.vm, dataclasses.replace(plan.asked, commands=as_png))
+            return send(where, plan.vm, plan.asked._replace(commands=as_png))
         except MaqetError as error:
             if "libpng" not in str(error.details.get("qmp_desc", "")):
                 raise
-            answer = send(where, plan.vm, dataclasses.replace(plan.asked, commands=as_ppm))
+            answer = send(where, plan.vm, plan.asked._replace(commands=as_ppm))
             return {**answer, "audit": error.details.get("audit", []) + answer["audit"]}
-    return send(where, plan.vm, dataclasses.replace(plan.asked, commands=as_ppm))
+    return send(where, plan.vm, plan.asked._replace(commands=as_ppm))
 
 
 def _filed(paths: VmPaths, temporary: str, filename: str) -> tuple[Picture, bool]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import pathlib
@@ -150,7 +149,7 @@ def test_the_python_that_the_role_has_made(launcher: Launcher) -> None:
 
 
 def test_a_user_without_an_environment_has_the_systems(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    system = dataclasses.replace(launcher.where, state=f"{launcher.where.state}-of-root")
+    system = launcher.where._replace(state=f"{launcher.where.state}-of-root")
     monkeypatch.setattr(paths, "SYSTEM", system)
     python = pathlib.Path(system.venv_python)
     python.parent.mkdir(parents=True)

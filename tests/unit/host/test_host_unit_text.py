@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import typing as t
 
@@ -51,7 +50,7 @@ def test_a_user_is_asked_for_nothing_that_takes_root() -> None:
 
 
 def test_paths_with_spaces_and_percent_signs() -> None:
-    where = dataclasses.replace(SYSTEM, state="/my data/100%", log="/my log")
+    where = SYSTEM._replace(state="/my data/100%", log="/my log")
     said = dict(directives(unit_text.unit_text(where)))
     assert said["EnvironmentFile"] == "/my data/100%%/vms/%i/runner.env"
     assert said["StandardOutput"] == "append:/my log/%i.runner.log"
@@ -61,7 +60,7 @@ def test_paths_with_spaces_and_percent_signs() -> None:
 @pytest.mark.parametrize("state", ["/a\nExecStart=/bin/sh", '/a"b', "/a\\", "/\udcff"])
 def test_paths_that_a_unit_cannot_hold(state: str) -> None:
     with pytest.raises(MaqetError) as caught:
-        unit_text.unit_text(dataclasses.replace(USER, state=state))
+        unit_text.unit_text(USER._replace(state=state))
     assert caught.value.error_code == "host_error"
     caught.value.as_dict()["message"].encode()
 
