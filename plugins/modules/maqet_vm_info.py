@@ -193,7 +193,7 @@ def gather(task: door.Task) -> dict[str, t.Any]:
     chosen = names(where) if wanted is None else [check_vm_name(wanted)]
     subjects, seconds = task.params["gather"], task.params["timeout"]
     several = Several(where, subjects, seconds, task.context)
-    found = [look(where, name, seconds, several.add) for name in chosen]
+    found = look(where, chosen, seconds, several.add)
     several.ask()
     result: dict[str, t.Any] = {"changed": False, "vms": [vm for vm in found if vm["status"] != "absent"]}
     if subjects:

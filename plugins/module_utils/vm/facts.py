@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.changes import Difference
 from ansible_collections.maqet.qemu.plugins.module_utils.definition.hidden import hide, hide_both
@@ -18,8 +19,15 @@ from ansible_collections.maqet.qemu.plugins.module_utils.qmp import exits
 from ansible_collections.maqet.qemu.plugins.module_utils.qmp.runner_client import RunnerClient
 from ansible_collections.maqet.qemu.plugins.module_utils.runner.launch import is_current
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.networks import network_facts
-from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, observe
+from ansible_collections.maqet.qemu.plugins.module_utils.vm.observe import Actual, asked, observe
 from ansible_collections.maqet.qemu.plugins.module_utils.vm.plan import Action, executes
+
+#: What else is to be known of a VM.
+More = t.Callable[[VmPaths, Actual], t.Dict[str, t.Any]]
+Seen = t.Union[Actual, MaqetError]
+
+# QEMUs that are asked at once. Their runners share this host's processors, so more would gain nothing.
+_AT_ONCE = 16
 
 
 def facts(paths: VmPaths, actual: Actual) -> dict[str, t.Any]:
@@ -108,17 +116,35 @@ def look_through_runner(paths: VmPaths, seconds: float) -> dict[str, t.Any]:
     return facts(paths, actual)
 
 
-def look(
-    where: Layout, name: str, seconds: float, more: t.Callable[[VmPaths, Actual], dict[str, t.Any]] = lambda *_: {}
-) -> dict[str, t.Any]:
-    """Observe one VM among many: one whose files are damaged is reported as such, and does not spoil the rest.
+def look(where: Layout, chosen: t.Sequence[str], seconds: float, more: More = lambda *_: {}) -> list[dict[str, t.Any]]:
+    """Observe VMs. One whose files are damaged is reported as such, and does not spoil the rest.
 
-    ``more`` adds to its facts.
+    Their QEMUs are asked how they are doing at the same time, each for at most ``seconds``: asking one costs little but
+    waiting. ``more`` adds to the facts of each.
     """
-    paths = where.vm(name)
+    places = {name: where.vm(name) for name in chosen}
+    found: dict[str, Seen] = {name: _seen(where, name, seconds, False) for name in chosen}
+    running = {name: one for name, one in found.items() if isinstance(one, Actual) and one.qemu is not None}
+    if running:
+        with ThreadPoolExecutor(min(len(running), _AT_ONCE)) as pool:
+            answers = pool.map(lambda name: asked(places[name], running[name], seconds), running)
+        for name, answer in zip(running, answers):
+            found[name] = answer or _seen(where, name, seconds, True)
+    return [_told(places[name], found[name], more) for name in chosen]
+
+
+def _seen(where: Layout, name: str, seconds: float, ask: bool) -> Seen:
     try:
-        actual = observe(where, name, seconds)
-        return {**facts(paths, actual), **more(paths, actual)}
+        return observe(where, name, seconds, ask)
+    except MaqetError as error:
+        return error
+
+
+def _told(paths: VmPaths, seen: Seen, more: More) -> dict[str, t.Any]:
+    try:
+        if isinstance(seen, MaqetError):
+            raise seen
+        return {**facts(paths, seen), **more(paths, seen)}
     except MaqetError as error:
         return {**facts(paths, Actual()), "status": "unknown", "error": str(error)}
 

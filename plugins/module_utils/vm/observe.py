@@ -120,14 +120,25 @@ def observe(where: Layout, name: str, seconds: float, look: bool = True) -> Actu
         if _moved_on(paths, runner, min(seconds, _BURIAL)):
             return observe(where, name, max(0.0, seconds - (time.monotonic() - begun)), look)
         return Actual(definition, unready=(runner,))
+    actual = Actual(definition, qemu, runner, None, facts)
     if not look:
-        return Actual(definition, qemu, runner, None, facts)
+        return actual
+    return asked(paths, actual, seconds) or observe(where, name, seconds)
+
+
+def asked(paths: VmPaths, actual: Actual, seconds: float) -> t.Optional[Actual]:
+    """The same, and QEMU's own word for what the VM does; None if it has ended since, so that one must look again.
+
+    Talks to sockets alone, so any thread may do it.
+    """
+    if actual.qemu is None:
+        return actual
     try:
-        return Actual(definition, qemu, runner, _run_state(paths, runner, min(seconds, _LOOK)), facts)
+        return dataclasses.replace(actual, run_state=_run_state(paths, actual.runner, min(seconds, _LOOK)))
     except MaqetError as error:
-        if qemu.wait_gone(_MOMENT):  # it ended between our two looks
-            return observe(where, name, seconds)
-        return Actual(definition, qemu, runner, None, facts, error)
+        if actual.qemu.wait_gone(_MOMENT):
+            return None
+        return dataclasses.replace(actual, problem=error)
 
 
 def _moved_on(paths: VmPaths, runner: processes.Process, seconds: float) -> bool:

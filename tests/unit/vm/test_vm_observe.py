@@ -126,7 +126,7 @@ def test_a_definition_that_is_not_ours(vm: FakeVm, garbage: str) -> None:
     with pytest.raises(MaqetError) as caught:
         vm.actual()
     assert caught.value.error_code == "state_unsafe"
-    found = look(vm.where, "web", PATIENCE)
+    found = look(vm.where, ["web"], PATIENCE)[0]
     assert found["status"] == "unknown"
     assert found["error"] == str(caught.value)
 
@@ -157,7 +157,7 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
     vm.define(memory=512)
     vm.start()
     assert vm.qemu is not None and vm.runner is not None
-    found = look(vm.where, "web", PATIENCE)
+    found = look(vm.where, ["web"], PATIENCE)[0]
     uptime = found.pop("uptime")
     assert 0 <= uptime < 60
     assert found == {
@@ -197,7 +197,7 @@ def test_facts_of_one_that_runs(vm: FakeVm) -> None:
 def test_facts_of_one_that_does_not(vm: FakeVm, defined: bool) -> None:
     if defined:
         vm.define()
-    found = look(vm.where, "web", PATIENCE)
+    found = look(vm.where, ["web"], PATIENCE)[0]
     assert found["status"] == ("stopped" if defined else "absent")
     assert found["sockets"] == {}
     gone = ("qemu_pid", "qemu_uid", "runner_pid", "runner", "qemu_version", "qemu_binary", "accel", "uptime")
@@ -210,7 +210,7 @@ def test_one_that_does_not_answer_does_not_spoil_the_rest(vm: FakeVm, monkeypatc
     vm.define()
     vm.start()
     os.unlink(vm.paths.runner_socket)
-    found = look(vm.where, "web", PATIENCE)
+    found = look(vm.where, ["web"], PATIENCE)[0]
     assert found["status"] == "unknown"
     assert found["error"].startswith(f"No QMP monitor at {vm.paths.direct_socket}: ")
 
@@ -221,7 +221,7 @@ def test_a_runner_that_is_none_is_not_passed_by(vm: FakeVm) -> None:
     vm.start()
     os.unlink(vm.paths.runner_socket)
     with FakeMonitor(vm.paths.runner_socket), FakeMonitor(vm.paths.direct_socket) as direct:
-        found = look(vm.where, "web", PATIENCE)
+        found = look(vm.where, ["web"], PATIENCE)[0]
     assert found["status"] == "unknown" and "what answers there is no runner" in found["error"]
     assert direct.received == []
 

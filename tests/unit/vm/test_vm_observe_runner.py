@@ -78,7 +78,7 @@ def test_one_that_waits_to_be_started_again(vm: FakeVm) -> None:
     assert vm.runner is not None and actual.runner is not None
     assert (actual.status, actual.qemu, actual.waiting, actual.unready) == ("restarting", None, True, ())
     assert actual.runner.pid == vm.runner.pid
-    found = look(vm.where, "web", PATIENCE)
+    found = look(vm.where, ["web"], PATIENCE)[0]
     assert (found["status"], found["restarts"], found["qemu_pid"]) == ("restarting", 3, None)
 
 
@@ -192,7 +192,7 @@ def test_what_holds_its_log_is_not_known(vm: FakeVm, stack: contextlib.ExitStack
     with pytest.raises(MaqetError, match="It is left alone") as caught:
         vm.actual()
     assert caught.value.error_code == "qemu_unidentified"
-    assert look(vm.where, "web", PATIENCE)["status"] == "unknown"
+    assert look(vm.where, ["web"], PATIENCE)[0]["status"] == "unknown"
 
 
 def test_facts_of_a_runner(vm: FakeVm) -> None:
@@ -202,7 +202,7 @@ def test_facts_of_a_runner(vm: FakeVm) -> None:
     status = files.read_json(vm.paths.status)
     files.write_json(vm.paths.status, {**status, "restarts": 2, "runner": {**status["runner"], **told, "x": 1}})
     assert vm.runner is not None
-    found = look(vm.where, "web", PATIENCE)
+    found = look(vm.where, ["web"], PATIENCE)[0]
     assert found["runner"] == {"pid": vm.runner.pid, **told, "current": False}
     assert found["restarts"] == 2
 
@@ -214,7 +214,7 @@ def test_an_end_that_nobody_has_noted(vm: FakeVm) -> None:
     files.write_json(vm.paths.last_exit, noted)
     note = {"boot_id": processes.boot_id(), "time": 100.0, "pid": 7, "start": 8}
     files.write_json(vm.paths.last_start, note)
-    assert look(vm.where, "web", PATIENCE)["last_exit"]["qemu"] == {"pid": 7, "start": 8}
+    assert look(vm.where, ["web"], PATIENCE)[0]["last_exit"]["qemu"] == {"pid": 7, "start": 8}
     vm.start()
-    assert look(vm.where, "web", PATIENCE)["last_exit"] == noted
+    assert look(vm.where, ["web"], PATIENCE)[0]["last_exit"] == noted
     assert pathlib.Path(vm.paths.last_exit).exists()
