@@ -12,6 +12,8 @@ import typing as t
 
 from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
 
+# How long one that has no more to do may take to end, in seconds.
+_END_SECONDS = 10.0
 # Characters for the command line of each child, which is that of an ordinary runner.
 _ROOM = 1024
 
@@ -46,14 +48,23 @@ class Nursery:
             return False
         return True
 
+    @property
+    def status(self) -> t.Optional[int]:
+        """How it has ended, as subprocess has it; None while it lives."""
+        return self._process.poll()
+
     def close(self) -> None:
         """No more orders. Its children live on."""
         self._orders.close()
         self.wait()
 
     def wait(self) -> None:
-        """Until it has ended."""
-        self._process.wait()
+        """Until it has ended; one that hangs is ended."""
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def pid_of(ready: int) -> int:

@@ -147,7 +147,10 @@ def _as_session(start: Start) -> dict[str, t.Any]:
         finally:
             os.close(log)
             os.close(writer)
-        pid = pid_of(reader) if pid is None else pid
+        if pid is None:
+            if not wait_readable([reader], start.seconds):
+                raise _failure(start, f"it was not begun within {start.seconds:g} s")
+            pid = pid_of(reader)
         # One that is gone already cannot be told from another that has its number now, so nothing is done to it.
         runner = of_pid(pid) or Process(pid, -1)
         if not wait_readable([reader], start.seconds):

@@ -45,19 +45,20 @@ def serve(fd: int, live: Live) -> int:
 
 def _bear(options: dict[str, str], passed: list[int], orders: socket.socket, live: Live) -> None:
     ready, log = passed
-    pid = os.fork()
-    if pid == 0:
+    if os.fork() == 0:
         orders.close()
         _grow_up(log)
         _name(options)
         status = 1
         try:
+            os.write(
+                ready, b"%d\n" % os.getpid()
+            )  # fails where the task has given up: then nothing is started any more
             status = live({**options, "ready-fd": str(ready)})
         except BaseException:  # pylint: disable=broad-exception-caught  # the last frame of a process
             logging.getLogger("maqet.runner").exception("the runner failed")
         finally:
             os._exit(status)
-    os.write(ready, b"%d\n" % pid)
     os.close(ready)
     os.close(log)
 

@@ -103,6 +103,27 @@ def test_a_child_that_fails_is_nobodys_zombie(begun: nursery.Nursery, tmp_path: 
         pass
 
 
+def test_an_order_that_nobody_waits_for_starts_nothing(begun: nursery.Nursery) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    said, log = os.pipe()
+    assert begun.order(OPTIONS, writer, log)
+    os.close(writer)
+    os.close(log)
+    with open(said, encoding="utf-8") as file:
+        words = file.read()  # until the child has ended, which alone can still write
+    assert "BrokenPipeError" in words and '"session"' not in words
+
+
+def test_one_that_hangs_does_not_hang_its_task(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nursery, "_END_SECONDS", 0.3)
+    script = tmp_path / "nursery.py"
+    script.write_text("import signal\nsignal.pause()\n")
+    hanging = nursery.Nursery(sys.executable, str(script))
+    hanging.close()
+    assert hanging.status == -signal.SIGKILL
+
+
 def test_one_that_is_gone_takes_no_orders(tmp_path: pathlib.Path) -> None:
     script = tmp_path / "nursery.py"
     script.write_text("raise SystemExit(3)\n")
