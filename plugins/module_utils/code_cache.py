@@ -38,7 +38,10 @@ _CHECKSUM = 4
 
 
 def state_folder() -> str:
-    """The folder in which we keep what outlives a task: the system's for root, else the user's (XDG 0.8)."""
+    """The folder in which we keep what outlives a task: the system's for root, else the user's (XDG 0.8).
+
+    As ``host/paths.py`` says it, which would have to be compiled for this in every task; a test compares the two.
+    """
     if os.geteuid() == 0:
         return "/var/lib/maqet"
     return os.path.join(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "maqet")

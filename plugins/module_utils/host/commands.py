@@ -101,3 +101,17 @@ def plain_environment() -> dict[str, str]:
     """What a process that outlives us gets of our environment: enough to find programs, none of a task's secrets."""
     kept = ("PATH", "HOME", "LANG", "XDG_RUNTIME_DIR", "TMPDIR")
     return {key: os.environ[key] for key in kept if key in os.environ}
+
+
+def detached(argv: t.Sequence[str], passed: int, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """A process in a session of its own with / as folder. It has ``passed``, and nothing else that holds the task."""
+    return subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd="/",
+        env=plain_environment(),
+        start_new_session=True,
+        pass_fds=(passed,),
+    )

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import typing as t
 
-from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
+from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import detached
 
 # How long one that has no more to do may take to end, in seconds.
 _END_SECONDS = 10.0
@@ -26,16 +26,7 @@ class Nursery:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             fd = theirs.fileno()
-            self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
-                [python, archive, "--nursery", str(fd), "--room", "." * _ROOM],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=plain_environment(),
-                start_new_session=True,
-                pass_fds=(fd,),
-            )
+            self._process = detached([python, archive, "--nursery", str(fd), "--room", "." * _ROOM], fd)
 
     def order(self, options: t.Mapping[str, str], ready: int, log: int) -> bool:
         """Have a runner forked with these options, to which the two descriptors go; False if no nursery is there.

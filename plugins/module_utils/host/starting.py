@@ -12,14 +12,13 @@ import contextlib
 import dataclasses
 import os
 import signal
-import subprocess
 import sys
 import typing as t
 import uuid
 
 from ansible_collections.maqet.qemu.plugins.module_utils.errors import MaqetError
 from ansible_collections.maqet.qemu.plugins.module_utils.host import files
-from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import plain_environment
+from ansible_collections.maqet.qemu.plugins.module_utils.host.commands import detached
 from ansible_collections.maqet.qemu.plugins.module_utils.host.locks import locked
 from ansible_collections.maqet.qemu.plugins.module_utils.host.nursery import Nursery, pid_of
 from ansible_collections.maqet.qemu.plugins.module_utils.host.paths import START, Layout, VmPaths, layout
@@ -174,16 +173,7 @@ def _ordered(start: Start, writer: int, log: int) -> bool:
 def _spawned(start: Start, writer: int, log: int) -> int:
     argv = [start.python, start.archive, "--vm", start.paths.name]
     argv += [word for key, value in start.options.items() for word in (f"--{key}", value)]
-    child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
-        [*argv, "--ready-fd", str(writer)],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        cwd="/",
-        env=plain_environment(),
-        start_new_session=True,
-        pass_fds=(writer,),
-    )
+    child = detached([*argv, "--ready-fd", str(writer)], writer, log)
     child.returncode = 0  # it outlives us, of which Popen would complain
     return child.pid
 

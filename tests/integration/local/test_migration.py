@@ -44,6 +44,16 @@ class Pair:
     def there(self) -> twins.Twin:
         return self.two if self.at is self.one else self.one
 
+    def inventory(self) -> Path:
+        """Both hosts, as Ansible knows them."""
+        variables = {
+            host.name: {"ansible_connection": "local", "ansible_python_interpreter": str(host.python(self.folder))}
+            for host in (self.one, self.two)
+        }
+        path = self.folder / "hosts.json"
+        path.write_text(json.dumps({"all": {"hosts": variables}}), "utf-8")
+        return path
+
     def start(self, guest: Result, **more: t.Any) -> Result:
         """The VM on the first host, when it has counted a little."""
         self.at = self.one
@@ -314,12 +324,7 @@ def test_all_kinds_of_belongings(pair: Pair) -> None:
 def test_a_play(pair: Pair) -> None:
     """By Ansible itself: what is told meanwhile, check mode, and refusals before anything has begun."""
     source, target = pair.here, pair.there
-    variables = {
-        host.name: {"ansible_connection": "local", "ansible_python_interpreter": str(host.python(pair.folder))}
-        for host in (source, target)
-    }
-    inventory = pair.folder / "hosts.json"
-    inventory.write_text(json.dumps({"all": {"hosts": variables}}), "utf-8")
+    inventory = pair.inventory()
 
     def run(*wanted: Result, check: bool = False) -> play.PlayOutcome:
         named = [{"maqet.qemu.maqet_migrate": {"name": pair.vm, **one}, "ignore_errors": True} for one in wanted]
@@ -343,12 +348,7 @@ def test_a_play(pair: Pair) -> None:
 def test_a_drain(pair: Pair) -> None:
     """By the playbook: who can moves, who cannot is stopped or ends it, and all of them come back as they were."""
     source, target = pair.here, pair.there
-    variables = {
-        host.name: {"ansible_connection": "local", "ansible_python_interpreter": str(host.python(pair.folder))}
-        for host in (source, target)
-    }
-    inventory = pair.folder / "hosts.json"
-    inventory.write_text(json.dumps({"all": {"hosts": variables}}), "utf-8")
+    inventory = pair.inventory()
     bound = f"{pair.vm}-bound"  # to its host, by a file that the other one does not have
     only_here = source.path(f"{SYSTEM.state}/only-here")
     only_here.write_bytes(bytes(1024))
